@@ -1,0 +1,226 @@
+//! Everything that crosses a mailbox or a lane.
+//!
+//! | from → to | message | waits? | when full or dead |
+//! |---|---|---|---|
+//! | request handler → lane → worker thread | [`Call`] | no | given back at once |
+//! | worker thread → request handler | [`CallOutcome`] through [`Reply`](super::reply::Reply) | no | the caller is gone |
+//! | worker thread → its actor | [`WorkerMsg`] | no | the actor is being replaced |
+//! | timer → supervisor | [`ToolSupervisorMsg`], [`ToolsSupervisorMsg`] | no | — |
+//! | any → event bus | [`Event`] | no | dropped and counted |
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::reply::Reply;
+use crate::frame::ContextFrame;
+use crate::wasi::call::{GuestOutput, GuestRequest};
+use crate::wasi::error::{Fault, FaultCode};
+use crate::wasi::manifest::Permissions;
+
+/// One call of a tool, on its way to a worker.
+#[derive(Debug)]
+pub struct Call {
+    /// What the guest gets.
+    pub request: GuestRequest,
+    /// Whose call it is and why; decides which warm Store may serve it.
+    pub frame: ContextFrame,
+    /// What the tool may do in this call: its manifest's permissions minus what the frame takes away.
+    pub permissions: Permissions,
+    /// When the caller must have an answer.
+    pub deadline: Instant,
+    /// Set when the client cancels.
+    pub cancel: CancellationToken,
+    /// The way back.
+    pub reply: Reply,
+}
+
+impl Call {
+    /// Whether nobody waits for the answer any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled() || self.reply.is_abandoned()
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallOutcome {
+    /// The tool returned a result.
+    Finished(GuestOutput),
+    /// The tool, its sandbox or its worker failed.
+    Faulted(Fault),
+    /// The tool never saw the call: it was refused while it waited.
+    Refused(Refusal),
+    /// The worker died with the call in hand.
+    Lost,
+}
+
+/// Why a call was not even tried. The caller may try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The tool's lane is full.
+    QueueFull,
+    /// The server has too many requests in flight.
+    Inflight,
+    /// The tool fails too often and is left alone for a while.
+    Quarantined,
+    /// The server is going away.
+    ShuttingDown,
+}
+
+impl Refusal {
+    /// The reason as it goes over the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Inflight => "inflight",
+            Self::Quarantined => "quarantined",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+}
+
+/// Why a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExitReason {
+    /// Its lane was closed: the server is shutting down.
+    Shutdown,
+    /// The host side of it panicked.
+    HostPanic(String),
+    /// It could not start.
+    InitFailed(String),
+    /// Its thread is stuck in the system and was left behind.
+    Wedged,
+    /// Somebody killed the actor.
+    Killed(String),
+}
+
+impl ExitReason {
+    /// The kind, as the supervision log has it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Shutdown => "normal",
+            Self::HostPanic(_) => "host_panic",
+            Self::InitFailed(_) => "init_failed",
+            Self::Wedged => "wedged",
+            Self::Killed(_) => "killed",
+        }
+    }
+
+    /// Details for a person.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Shutdown | Self::Wedged => "",
+            Self::HostPanic(text) | Self::InitFailed(text) | Self::Killed(text) => text,
+        }
+    }
+}
+
+/// To a worker's actor, from its thread or its own timer.
+#[derive(Debug)]
+pub enum WorkerMsg {
+    /// The thread is up and takes calls.
+    Ready,
+    /// The thread is gone, or about to be.
+    Exited(ExitReason),
+    /// The thread took a call after a quiet time: watch its deadline.
+    Busy,
+    /// Time to look at the deadline of the call in hand.
+    Watch,
+}
+
+/// To a tool's supervisor.
+#[derive(Debug)]
+pub enum ToolSupervisorMsg {
+    /// The delay before a restart is over.
+    StartWorker(usize),
+    /// The worker takes calls.
+    WorkerReady(usize),
+}
+
+/// To the supervisor of all tools.
+#[derive(Debug)]
+pub enum ToolsSupervisorMsg {
+    /// The delay before a restart is over.
+    StartTool(usize),
+}
+
+/// To the root supervisor.
+#[derive(Debug)]
+pub enum RootMsg {
+    /// The delay before a restart is over.
+    Start(ControlActor),
+}
+
+/// The children of the root supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlActor {
+    /// Fans events out.
+    EventBus,
+    /// Writes the ContextFrame defaults.
+    Context,
+    /// Supervises the tools.
+    Tools,
+}
+
+/// What the event bus carries. Lossy: nothing may depend on seeing every event.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A worker takes calls.
+    WorkerReady {
+        /// The tool.
+        tool: Arc<str>,
+        /// Which of its workers.
+        worker: usize,
+        /// Counts the lives of this worker, from 0.
+        incarnation: u64,
+    },
+    /// A worker ended.
+    WorkerExited {
+        /// The tool.
+        tool: Arc<str>,
+        /// Which of its workers.
+        worker: usize,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A tool is left alone for a while.
+    Quarantined {
+        /// The tool.
+        tool: Arc<str>,
+    },
+    /// A call ended in a fault.
+    CallFaulted {
+        /// The tool.
+        tool: Arc<str>,
+        /// The kind of fault.
+        code: FaultCode,
+    },
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A call for tests of lanes and workers.
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::actors::reply::Answer;
+    use crate::frame::FrameDefaults;
+
+    /// A call without arguments whose answer can be awaited.
+    pub fn call() -> (Call, Answer) {
+        let (reply, answer) = Reply::new();
+        let frame = FrameDefaults::built_in().frame(None).unwrap();
+        let call = Call {
+            request: GuestRequest { arguments: "{}".to_owned(), context: frame.json(), progress: None },
+            frame,
+            permissions: Permissions::default(),
+            deadline: Instant::now() + Duration::from_secs(10),
+            cancel: CancellationToken::new(),
+            reply,
+        };
+        (call, answer)
+    }
+}

@@ -1,0 +1,32 @@
+//! The control plane: who watches whom, and the way of a call between the protocol and the sandbox.
+//!
+//! | actor | duty | mailbox | may wait on | on failure |
+//! |---|---|---|---|---|
+//! | [`root_supervisor`] | restarts the three below; gives up after 3 deaths in 30 s | few messages, own | nobody | the process ends with 70 |
+//! | [`event_bus`] | fans events out | at most 1024, counted by the handle | nobody | restarted; events meanwhile are dropped and counted |
+//! | [`context`] | writes the ContextFrame defaults | few messages | nobody | restarted; the last snapshot stands |
+//! | [`tools_supervisor`] | one supervisor per tool | few messages | nobody | restarted; threads serve on |
+//! | [`tool_supervisor`] | restarts workers, with backoff and quarantine | few messages per worker | nobody | restarted; threads are taken over |
+//! | [`tool_worker`] | watches the deadline of one thread | one timer message at a time | nobody | restarted; the thread is taken over |
+//!
+//! Calls do not go through these mailboxes, which ractor leaves unbounded. They go through the tool's [`lane`] to a
+//! [`worker_thread`] and come back through a [`reply`]. What must survive an actor is in the [`tool_table`].
+//!
+//! Invariant: nothing in this folder knows JSON-RPC.
+
+pub mod child_spec;
+pub mod context;
+pub mod event_bus;
+pub mod lane;
+pub mod message;
+pub mod reply;
+pub mod restart;
+pub mod root_supervisor;
+pub mod shared;
+pub mod supervision_log;
+pub mod tool_supervisor;
+pub mod tool_table;
+pub mod tool_worker;
+pub mod tools_supervisor;
+pub mod warm_stores;
+pub mod worker_thread;

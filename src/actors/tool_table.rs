@@ -1,0 +1,186 @@
+//! The tools, outside of any actor.
+//!
+//! ractor kills the whole subtree of an actor that dies. So what must survive a dead supervisor, the lanes and the
+//! running worker threads with their warm Stores, is entered here, and the successor takes it up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use ractor::ActorRef;
+
+use super::lane::{Lane, SendError};
+use super::message::{Call, ExitReason, Refusal, WorkerMsg};
+use super::worker_thread::InHand;
+use crate::frame::ContextFrame;
+use crate::wasi::catalogue::{Catalogue, Loaded};
+use crate::wasi::limits::Limits;
+use crate::wasi::manifest::Permissions;
+use crate::wasi::sandbox::Policy;
+use crate::wasi::store::Sandbox;
+
+/// Every tool, by published name.
+pub struct ToolTable {
+    tools: BTreeMap<String, Arc<ToolEntry>>,
+    /// The tools' own names, where they differ: `fs.read` for `fs_read`.
+    aliases: BTreeMap<String, String>,
+}
+
+/// One tool and what belongs to it for the life of the process.
+pub struct ToolEntry {
+    /// The tool's own name.
+    pub name: Arc<str>,
+    /// The name clients see.
+    pub published: String,
+    /// Manifest, module and definition.
+    pub loaded: Loaded,
+    /// Calls waiting for a worker.
+    pub lane: Lane,
+    /// One slot per worker.
+    pub slots: Vec<WorkerSlot>,
+    /// What one call may use.
+    pub limits: Arc<Limits>,
+    /// Worker threads stuck in the system.
+    pub zombies: AtomicUsize,
+    status: Mutex<ToolStatus>,
+    /// Moving average of the time a call takes, for `retryAfterMs`.
+    service_us: AtomicU64,
+}
+
+/// Whether a tool takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolStatus {
+    /// It does.
+    Serving,
+    /// It failed too often; calls are refused until a worker is ready again.
+    Quarantined {
+        /// When the next worker is tried.
+        until: Instant,
+    },
+}
+
+/// The place of one worker; what is in it outlives its actor.
+#[derive(Default)]
+pub struct WorkerSlot {
+    /// Counts the lives of the worker's thread, from 0.
+    pub incarnation: AtomicU64,
+    /// The running thread, if any.
+    pub thread: Mutex<Option<Arc<InHand>>>,
+    /// The actor that owns the thread at the moment.
+    pub owner: Mutex<Option<ActorRef<WorkerMsg>>>,
+    /// Why the last thread ended, left here for the supervisor.
+    pub exit: Mutex<Option<ExitReason>>,
+}
+
+impl ToolTable {
+    /// The table of a loaded catalogue.
+    pub fn new(catalogue: Catalogue) -> Self {
+        let mut table = Self { tools: BTreeMap::new(), aliases: BTreeMap::new() };
+        for loaded in catalogue.tools {
+            let published = loaded.manifest.published_name();
+            if loaded.manifest.name != published {
+                table.aliases.insert(loaded.manifest.name.clone(), published.clone());
+            }
+            table.tools.insert(published.clone(), Arc::new(ToolEntry::new(published, loaded)));
+        }
+        table
+    }
+
+    /// The tool of this name, published or its own.
+    pub fn get(&self, name: &str) -> Option<&Arc<ToolEntry>> {
+        self.tools.get(name).or_else(|| self.tools.get(self.aliases.get(name)?))
+    }
+
+    /// All tools, in order of their published names.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ToolEntry>> {
+        self.tools.values()
+    }
+
+    /// Worker threads that still run.
+    pub fn live_workers(&self) -> usize {
+        self.iter().flat_map(|tool| &tool.slots).filter(|slot| slot.thread.lock().is_some()).count()
+    }
+}
+
+impl ToolEntry {
+    fn new(published: String, loaded: Loaded) -> Self {
+        Self {
+            name: loaded.manifest.name.as_str().into(),
+            published,
+            lane: Lane::new(loaded.manifest.queue_depth),
+            slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
+            limits: Arc::new(loaded.manifest.limits.clone()),
+            zombies: AtomicUsize::new(0),
+            status: Mutex::new(ToolStatus::Serving),
+            service_us: AtomicU64::new(100),
+            loaded,
+        }
+    }
+
+    /// Hands `call` to the tool's workers, or gives it back at once with the reason.
+    ///
+    /// # Errors
+    /// The call and why it was not taken.
+    pub fn submit(&self, call: Call) -> Result<(), (Call, Refusal)> {
+        if matches!(self.status(), ToolStatus::Quarantined { .. }) {
+            return Err((call, Refusal::Quarantined));
+        }
+        self.lane.try_send(call).map_err(|error| match error {
+            SendError::Full(call) => (call, Refusal::QueueFull),
+            SendError::Closed(call) => (call, Refusal::ShuttingDown),
+        })
+    }
+
+    /// Whether the tool takes calls.
+    pub fn status(&self) -> ToolStatus {
+        *self.status.lock()
+    }
+
+    /// Changes [`ToolEntry::status`]; returns what it was.
+    pub fn set_status(&self, status: ToolStatus) -> ToolStatus {
+        std::mem::replace(&mut *self.status.lock(), status)
+    }
+
+    /// What the tool may do in a call with this frame; `None` when the frame takes away its only permission.
+    pub fn permissions_for(&self, frame: &ContextFrame) -> Option<Permissions> {
+        let granted = self.loaded.manifest.permissions;
+        let left = if frame.read_only { granted.read_only() } else { granted };
+        (granted.is_none() || !left.is_none()).then_some(left)
+    }
+
+    /// What the Store of a call with these permissions is built from.
+    pub fn sandbox(&self, policy: &Arc<Policy>, permissions: Permissions) -> Sandbox {
+        Sandbox {
+            tool: Arc::clone(&self.name),
+            policy: Arc::clone(policy),
+            permissions,
+            limits: Arc::clone(&self.limits),
+            blocking_io: self.loaded.trusted_io,
+        }
+    }
+
+    /// Where in the supervision tree a worker of this tool stands.
+    pub fn worker_path(&self, worker: usize) -> Arc<str> {
+        format!("root/tools/{}/w{worker}", self.published).into()
+    }
+
+    /// Notes how long a call took.
+    pub fn note_service(&self, took: Duration) {
+        let took = took.as_micros().min(u128::from(u64::MAX)) as u64;
+        let old = self.service_us.load(Ordering::Relaxed);
+        self.service_us.store(old - old / 8 + took / 8, Ordering::Relaxed);
+    }
+
+    /// When a refused caller should come back: the time to work off half of what waits, within 10 ms to 1 s.
+    pub fn retry_after(&self) -> Duration {
+        if let ToolStatus::Quarantined { until } = self.status() {
+            return until.saturating_duration_since(Instant::now()).max(Duration::from_millis(10));
+        }
+        let waiting = self.lane.depth() as u64 / 2 + 1;
+        let each = self.service_us.load(Ordering::Relaxed);
+        let total = Duration::from_micros(waiting.saturating_mul(each) / self.slots.len().max(1) as u64);
+        total.clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}

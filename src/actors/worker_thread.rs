@@ -1,0 +1,321 @@
+//! The thread of a worker: takes a call, runs the guest, answers. Everything hot happens here.
+//!
+//! The thread owns the warm Stores. Its actor only watches: [`InHand`] is what the two share, and whoever takes the
+//! reply out of it first is the one who answers. A thread that finds its reply taken was given up for stuck; it ends
+//! as soon as it comes back.
+//!
+//! Rule: the thread waits for its lane and for its guest, and for nobody else.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::message::{Call, CallOutcome, Event, ExitReason, Refusal, WorkerMsg};
+use super::reply::Reply;
+use super::shared::Shared;
+use super::supervision_log::{Reason, Record, Restart};
+use super::tool_table::{ToolEntry, WorkerSlot};
+use super::warm_stores::{StoreKey, WarmStores};
+use crate::config::defaults;
+use crate::wasi::call::{GuestOutput, GuestRequest};
+use crate::wasi::command;
+use crate::wasi::error::{Fault, FaultCode};
+use crate::wasi::executor::{DeadlinePassed, Executor};
+use crate::wasi::guest::Guest;
+
+/// Stack of a worker thread. Guests run on fibers of their own; this holds the host's frames.
+const STACK_BYTES: usize = 4 << 20;
+
+/// Time a Store may take to be rebuilt after a fault, away from any call.
+const REBUILD_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The call a thread is working on, shared with its actor.
+#[derive(Default)]
+pub struct InHand {
+    call: Mutex<Option<(Instant, Reply)>>,
+    /// Set by the actor when it gives the thread up.
+    abandoned: AtomicBool,
+    /// Whether the actor's timer runs.
+    watched: AtomicBool,
+}
+
+impl InHand {
+    /// Takes the reply if its deadline is more than `grace` past; the thread is then abandoned.
+    pub fn take_overdue(&self, now: Instant, grace: Duration) -> Option<Reply> {
+        let mut call = self.call.lock();
+        let overdue = call.as_ref().is_some_and(|(deadline, _)| now > *deadline + grace);
+        if !overdue {
+            return None;
+        }
+        self.abandoned.store(true, Ordering::SeqCst);
+        call.take().map(|(_, reply)| reply)
+    }
+
+    /// Called by the actor's timer: whether there is something to watch. When not, the thread will ask again.
+    pub fn keep_watching(&self) -> bool {
+        if self.call.lock().is_some() {
+            return true;
+        }
+        self.watched.store(false, Ordering::SeqCst);
+        self.call.lock().is_some() && !self.watched.swap(true, Ordering::SeqCst)
+    }
+
+    /// Called by an actor that takes over a running thread.
+    pub fn adopt(&self) {
+        self.watched.store(true, Ordering::SeqCst);
+    }
+
+    /// Puts a call in hand; returns whether nobody watches yet.
+    fn hold(&self, deadline: Instant, reply: Reply) -> bool {
+        *self.call.lock() = Some((deadline, reply));
+        !self.watched.swap(true, Ordering::SeqCst)
+    }
+
+    fn release(&self) -> Option<Reply> {
+        self.call.lock().take().map(|(_, reply)| reply)
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::SeqCst)
+    }
+}
+
+/// Starts the thread of worker `index` of `tool` and enters it in its slot.
+///
+/// # Errors
+/// When the system refuses the thread or its executor.
+pub fn start(shared: &Arc<Shared>, tool: &Arc<ToolEntry>, index: usize) -> std::io::Result<()> {
+    let in_hand = Arc::new(InHand::default());
+    let worker = WorkerThread {
+        shared: Arc::clone(shared),
+        tool: Arc::clone(tool),
+        index,
+        in_hand: Arc::clone(&in_hand),
+        executor: Executor::new()?,
+        stores: WarmStores::default(),
+        too_many_zombies: false,
+    };
+    let mut slot = tool.slots[index].thread.lock();
+    std::thread::Builder::new()
+        .name(format!("{}/w{index}", tool.published))
+        .stack_size(STACK_BYTES)
+        .spawn(move || worker.live())?;
+    *slot = Some(in_hand);
+    Ok(())
+}
+
+struct WorkerThread {
+    shared: Arc<Shared>,
+    tool: Arc<ToolEntry>,
+    index: usize,
+    in_hand: Arc<InHand>,
+    executor: Executor,
+    stores: WarmStores,
+    /// Set when this thread's guests have left so many threads stuck that the tool must be left alone.
+    too_many_zombies: bool,
+}
+
+/// How a guest call ended, seen from the thread.
+enum Ended {
+    Returned(Result<GuestOutput, Fault>),
+    Cancelled,
+    Interrupted,
+    DeadlinePassed,
+}
+
+impl WorkerThread {
+    fn live(mut self) {
+        self.tell(WorkerMsg::Ready);
+        let reason = match catch_unwind(AssertUnwindSafe(|| self.serve_all())) {
+            Ok(reason) => reason,
+            Err(panic) => ExitReason::HostPanic(panic_text(panic.as_ref())),
+        };
+        if self.in_hand.is_abandoned() {
+            // Its place is taken already; it only reports back from the dead.
+            self.tool.zombies.fetch_sub(1, Ordering::SeqCst);
+            return;
+        }
+        // Dropping the reply answers the call in hand with "lost".
+        drop(self.in_hand.release());
+        *self.slot().exit.lock() = Some(reason.clone());
+        *self.slot().thread.lock() = None;
+        self.tell(WorkerMsg::Exited(reason));
+        self.shared.worker_ended();
+    }
+
+    fn slot(&self) -> &WorkerSlot {
+        &self.tool.slots[self.index]
+    }
+
+    fn tell(&self, message: WorkerMsg) {
+        if let Some(owner) = &*self.slot().owner.lock() {
+            // An actor that is gone is being replaced, and its successor looks at the slot.
+            let _ = owner.cast(message);
+        }
+    }
+
+    fn serve_all(&mut self) -> ExitReason {
+        self.warm_up();
+        let lane = self.tool.lane.receiver();
+        while let Ok(call) = lane.recv() {
+            self.serve(call);
+            if self.in_hand.is_abandoned() || self.too_many_zombies {
+                return ExitReason::Wedged;
+            }
+        }
+        ExitReason::Shutdown
+    }
+
+    /// Builds the Store that most calls will want, before the first of them comes.
+    fn warm_up(&mut self) {
+        let Ok(frame) = self.shared.context.defaults().frame(None) else { return };
+        if let Some(permissions) = self.tool.permissions_for(&frame) {
+            self.rebuild(&StoreKey { tenant_id: frame.tenant_id, permissions });
+        }
+    }
+
+    fn serve(&mut self, call: Call) {
+        if call.is_cancelled() {
+            return call.reply.stay_silent();
+        }
+        if self.shared.is_interrupted() {
+            return call.reply.answer(CallOutcome::Refused(Refusal::ShuttingDown));
+        }
+        let began = Instant::now();
+        let deadline_ms = self.tool.loaded.manifest.limits.deadline.as_millis();
+        if began >= call.deadline {
+            return call.reply.answer(CallOutcome::Faulted(Fault::deadline(deadline_ms)));
+        }
+        let Call { request, frame, permissions, deadline, cancel, reply } = call;
+        if self.in_hand.hold(deadline, reply) {
+            self.tell(WorkerMsg::Busy);
+        }
+        let key = StoreKey { tenant_id: Arc::clone(&frame.tenant_id), permissions };
+        let ended = self.run_guest(&key, request, deadline, &cancel);
+        let fault = self.answer(ended, deadline_ms);
+        self.tool.note_service(began.elapsed());
+        if !WarmStores::keeps(&self.tool) {
+            self.stores.remove(&key);
+        }
+        if let Some(fault) = fault {
+            self.recover(&key, &fault, &frame.reason_trace_id);
+        }
+    }
+
+    fn run_guest(
+        &mut self,
+        key: &StoreKey,
+        request: GuestRequest,
+        deadline: Instant,
+        cancel: &tokio_util::sync::CancellationToken,
+    ) -> Ended {
+        let Self { shared, tool, executor, stores, .. } = self;
+        let _running = shared.engine.running();
+        let sandbox = || tool.sandbox(&shared.policy, key.permissions);
+        let guest = async {
+            match &tool.loaded.guest {
+                Guest::Command(pre) => command::run(&shared.engine, pre, &sandbox(), request).await,
+                Guest::Tool(pre) => {
+                    let warm = stores.get_or_build(&shared.engine, pre, sandbox, key).await?;
+                    warm.call(request).await
+                }
+            }
+        };
+        // The guest is polled first: a call that never waits touches no timer and no other future.
+        let ended = executor.run(deadline, async {
+            tokio::select! {
+                biased;
+                result = guest => Ended::Returned(result),
+                () = cancel.cancelled() => Ended::Cancelled,
+                () = shared.interrupted() => Ended::Interrupted,
+            }
+        });
+        ended.unwrap_or_else(|DeadlinePassed| Ended::DeadlinePassed)
+    }
+
+    /// Answers the call in hand, unless its actor has done so; returns the fault that was met, if any.
+    fn answer(&mut self, ended: Ended, deadline_ms: u128) -> Option<Fault> {
+        let lost = |text: &str| Fault::new(FaultCode::WorkerLost, text);
+        let (outcome, fault) = match ended {
+            Ended::Returned(Ok(output)) => (Some(CallOutcome::Finished(output)), None),
+            Ended::Returned(Err(fault)) => (Some(CallOutcome::Faulted(fault.clone())), Some(fault)),
+            Ended::Cancelled => (None, Some(lost("cancelled by the client"))),
+            Ended::Interrupted => {
+                let fault = lost("the server is shutting down and stopped the tool; it may have done part of its work");
+                (Some(CallOutcome::Faulted(fault.clone())), Some(fault))
+            }
+            Ended::DeadlinePassed => {
+                let fault = Fault::deadline(deadline_ms);
+                (Some(CallOutcome::Faulted(fault.clone())), Some(fault))
+            }
+        };
+        if let Some(reply) = self.in_hand.release() {
+            match outcome {
+                Some(outcome) => reply.answer(outcome),
+                None => reply.stay_silent(),
+            }
+        }
+        fault
+    }
+
+    /// After a fault: drops the Store it happened in, finds threads that are stuck, builds a new Store and says so.
+    fn recover(&mut self, key: &StoreKey, fault: &Fault, trace_id: &Arc<str>) {
+        if fault.code.leaves_store_usable() {
+            return;
+        }
+        self.stores.remove(key);
+        if matches!(fault.code, FaultCode::DeadlineExceeded | FaultCode::WorkerLost) {
+            match self.executor.discard_stuck() {
+                Ok(true) => {
+                    let zombies = self.tool.zombies.fetch_add(1, Ordering::SeqCst) + 1;
+                    self.too_many_zombies = zombies >= defaults::ZOMBIES;
+                }
+                Ok(false) => {}
+                Err(error) => panic!("cannot start a new executor: {error}"),
+            }
+        }
+        let took_us = self.rebuild(key).map(|took| took.as_micros() as u64);
+        self.shared.bus.publish(Event::CallFaulted { tool: Arc::clone(&self.tool.name), code: fault.code });
+        self.shared.log.record(Record {
+            level: Some("L1"),
+            incarnation: Some(self.slot().incarnation.load(Ordering::SeqCst)),
+            reason: Some(Reason::new(fault.code.as_str(), fault.detail.clone(), &fault.message)),
+            restart: took_us.map(|took_us| Restart {
+                what: "store",
+                window: None,
+                backoff_ms: None,
+                took_us: Some(took_us),
+            }),
+            queue_depth: Some(self.tool.lane.depth()),
+            trace_id: Some(Arc::clone(trace_id)),
+            ..Record::new("call_faulted", self.tool.worker_path(self.index))
+        });
+    }
+
+    /// Builds the Store for `key` if the tool is warm; a failure is left for the next call to meet and report.
+    fn rebuild(&mut self, key: &StoreKey) -> Option<Duration> {
+        let Self { shared, tool, executor, stores, .. } = self;
+        let Guest::Tool(pre) = &tool.loaded.guest else { return None };
+        if !WarmStores::keeps(tool) || shared.is_interrupted() {
+            return None;
+        }
+        let began = Instant::now();
+        let _running = shared.engine.running();
+        let sandbox = || tool.sandbox(&shared.policy, key.permissions);
+        let built = executor.run(began + REBUILD_DEADLINE, async {
+            stores.get_or_build(&shared.engine, pre, sandbox, key).await.map(drop)
+        });
+        matches!(built, Ok(Ok(()))).then(|| began.elapsed())
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

@@ -1,0 +1,87 @@
+//! Built-in values, each with the reason for it.
+
+use std::time::Duration;
+
+use crate::wasi::limits::Limits;
+
+/// Requests in flight before tool calls are refused with `inflight`. The seed's number; at 10,000 calls a second it is
+/// 200 ms of work, more than any client should wait.
+pub const MAX_INFLIGHT: usize = 2048;
+
+/// Requests beyond [`MAX_INFLIGHT`] that are still taken when they are not tool calls, so that listing and pinging
+/// work under overload.
+pub const CONTROL_INFLIGHT: usize = 256;
+
+/// Bytes of one input line. A file of a few MiB fits; more belongs in several calls.
+pub const LINE_BYTES: usize = 4 << 20;
+
+/// Bytes without a newline after which the client is given up.
+pub const ENDLESS_LINE_BYTES: usize = 64 << 20;
+
+/// Nesting of one message. MCP needs about ten; parsers spend stack on more.
+pub const DEPTH: usize = 64;
+
+/// Bytes waiting to be written before the reader stops reading: what a client that does not read costs us.
+pub const OUTPUT_BUFFER_BYTES: usize = 8 << 20;
+
+/// Bytes of a request id kept as a string.
+pub const ID_BYTES: usize = 1024;
+
+/// Worker threads per tool. One serves tens of thousands of file reads a second; more help CPU-bound tools.
+pub const WORKERS: u64 = 1;
+
+/// Calls waiting in one tool's lane.
+pub const QUEUE_DEPTH: u64 = 1024;
+
+/// Stores of different capability sets one worker keeps warm. Clients choose tenant ids, so it must be bounded.
+pub const WARM_STORES: usize = 4;
+
+/// Worker threads of one tool that may be stuck in the system before the tool is quarantined.
+pub const ZOMBIES: usize = 4;
+
+/// Time for calls in flight to finish when the client closes its end or the process is told to stop.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// Time for interrupted guests to let go after that.
+pub const INTERRUPT: Duration = Duration::from_millis(250);
+
+/// First delay between restarts of a worker; the very first restart is immediate.
+pub const BACKOFF_BASE: Duration = Duration::from_millis(50);
+
+/// Longest delay between restarts.
+pub const BACKOFF_CAP: Duration = Duration::from_secs(10);
+
+/// Restarts of one worker within [`RESTART_PERIOD`] after which its tool is quarantined.
+pub const RESTART_INTENSITY: usize = 5;
+
+/// The window of [`RESTART_INTENSITY`].
+pub const RESTART_PERIOD: Duration = Duration::from_secs(10);
+
+/// First wait of a quarantined tool before one worker is tried again; it doubles with each failed try.
+pub const PROBE_AFTER: Duration = Duration::from_secs(30);
+
+/// Longest wait between such tries.
+pub const PROBE_CAP: Duration = Duration::from_secs(300);
+
+/// Restarts of control actors within [`ROOT_PERIOD`] after which the process answers everything and exits with 70.
+pub const ROOT_INTENSITY: usize = 3;
+
+/// The window of [`ROOT_INTENSITY`].
+pub const ROOT_PERIOD: Duration = Duration::from_secs(30);
+
+/// What one call may use unless its manifest says otherwise.
+pub fn limits() -> Limits {
+    Limits {
+        // A file tool answers in microseconds; half a minute leaves room for tools that compute.
+        deadline: Duration::from_secs(30),
+        // Room for a file of the output limit a few times over.
+        memory_bytes: 64 << 20,
+        output_bytes: 4 << 20,
+        // A component built by a compiler toolchain has about five core instances; scripting languages need more.
+        instances: 16,
+        tables: 32,
+        table_elements: 20_000,
+        // Every handle may be a file descriptor of ours: a guest without this limit can take all of them.
+        handles: 256,
+    }
+}

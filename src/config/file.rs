@@ -1,0 +1,146 @@
+//! The config file, in the seed's format, `.mcp/config.json`.
+//!
+//! Keys that later versions will use (roles, the OTLP exporter, autotune bounds) are checked and kept out of the way,
+//! so that a config written for the seed works as it is.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::allow::AllowedDir;
+use crate::fields::{Fields, Mistake};
+
+/// What a config file says; everything is optional.
+#[derive(Debug, Default)]
+pub struct ConfigFile {
+    pub context_engine: Option<bool>,
+    pub allow: Option<Vec<AllowedDir>>,
+    pub tools: Option<Vec<PathBuf>>,
+    pub supervision_log: Option<PathBuf>,
+    pub max_inflight: Option<u64>,
+    pub batch_size: Option<u64>,
+    pub queue_watermark: Option<f64>,
+    pub backoff_base: Option<Duration>,
+    pub backoff_cap: Option<Duration>,
+    pub restart_intensity: Option<u64>,
+    pub restart_period: Option<Duration>,
+    pub probe_after: Option<Duration>,
+    pub probe_cap: Option<Duration>,
+    pub drain: Option<Duration>,
+    pub interrupt: Option<Duration>,
+}
+
+/// The project root of a config file: the folder that holds `.mcp/`, or the file's own folder when it lies elsewhere.
+pub fn project_root(config: &Path) -> PathBuf {
+    let folder = config.parent().unwrap_or(Path::new("."));
+    match folder.parent() {
+        Some(root) if folder.file_name().is_some_and(|name| name == ".mcp") => root.to_owned(),
+        _ => folder.to_owned(),
+    }
+}
+
+/// Reads a JSON object from `path`.
+pub fn read_object(path: &Path) -> Result<Value, Vec<Mistake>> {
+    let whole_file = |problem: String| vec![Mistake { key: path.display().to_string(), problem }];
+    let text = std::fs::read_to_string(path).map_err(|error| whole_file(format!("cannot be read: {error}")))?;
+    match serde_json::from_str(&text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err(whole_file("must hold a JSON object".to_owned())),
+        Err(error) => Err(whole_file(format!("is not JSON: {error}"))),
+    }
+}
+
+impl ConfigFile {
+    /// Reads `path`, gathering every mistake.
+    pub fn read(path: &Path) -> Result<Self, Vec<Mistake>> {
+        let value = read_object(path)?;
+        let mut fields = Fields::new("", value.as_object().expect("read_object returns objects"));
+        let file = Self::from_fields(&mut fields);
+        fields.refuse_unknown();
+        let mistakes = fields.finish();
+        if mistakes.is_empty() { Ok(file) } else { Err(mistakes) }
+    }
+
+    fn from_fields(fields: &mut Fields<'_>) -> Self {
+        let mut file = Self::default();
+        fields.string("profile");
+        fields.strings("transports");
+        fields.nested("server", |server| {
+            server.integer("port", 0..=65_535);
+            server.refuse_unknown();
+        });
+        fields.nested("rbac", |rbac| {
+            rbac.string("defaultRole");
+            rbac.refuse_unknown();
+        });
+        fields.nested("observability", |observability| {
+            observability.string("otelExporter");
+            observability.refuse_unknown();
+        });
+        fields.nested("context_engine", |engine| {
+            file.context_engine = engine.boolean("enabled");
+            engine.number("changeCapPctPerDay", 0.0..=100.0);
+            engine.number("minConfidence", 0.0..=1.0);
+            engine.refuse_unknown();
+        });
+        fields.nested("performance", |performance| {
+            file.max_inflight = performance.integer("maxInflight", 1..=1_000_000);
+            file.batch_size = performance.integer("batchSize", 1..=65_536);
+            file.queue_watermark = performance.number("queueWatermark", 0.1..=1.0);
+            performance.refuse_unknown();
+        });
+        fields.nested("policies", |policies| {
+            file.allow = read_allowlist(policies);
+            policies.object("roles");
+            policies.object("users");
+            policies.refuse_unknown();
+        });
+        file.tools = fields.strings("tools").map(|folders| folders.into_iter().map(PathBuf::from).collect());
+        fields.nested("supervision", |supervision| file.read_supervision(supervision));
+        fields.nested("shutdown", |shutdown| {
+            file.drain = millis(shutdown, "drainMs");
+            file.interrupt = millis(shutdown, "interruptMs");
+            shutdown.refuse_unknown();
+        });
+        file
+    }
+
+    fn read_supervision(&mut self, fields: &mut Fields<'_>) {
+        self.supervision_log = fields.string("log").map(PathBuf::from);
+        self.backoff_base = millis(fields, "backoffBaseMs");
+        self.backoff_cap = millis(fields, "backoffCapMs");
+        self.restart_intensity = fields.integer("restartIntensity", 1..=1000);
+        self.restart_period = millis(fields, "restartPeriodMs");
+        self.probe_after = millis(fields, "probeAfterMs");
+        self.probe_cap = millis(fields, "probeCapMs");
+        fields.refuse_unknown();
+    }
+}
+
+fn read_allowlist(fields: &mut Fields<'_>) -> Option<Vec<AllowedDir>> {
+    let mut allowed = Vec::new();
+    for entry in fields.strings("fs_allowlist")? {
+        match AllowedDir::parse(entry) {
+            Ok(dir) => allowed.push(dir),
+            Err(problem) => fields.mistake("fs_allowlist", format!("has the entry `{entry}`: {problem}")),
+        }
+    }
+    Some(allowed)
+}
+
+fn millis(fields: &mut Fields<'_>, key: &'static str) -> Option<Duration> {
+    fields.integer(key, 1..=3_600_000).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_project_root_holds_the_mcp_folder() {
+        assert_eq!(project_root(Path::new("/p/.mcp/config.json")), Path::new("/p"));
+        assert_eq!(project_root(Path::new(".mcp/config.json")), Path::new(""));
+        assert_eq!(project_root(Path::new("/etc/nurones.json")), Path::new("/etc"));
+    }
+}

@@ -1,0 +1,14 @@
+//! Every knob of the server: what it is called, its unit, its default and the reason for it.
+//!
+//! Values come from flags, the environment, the config file and [`defaults`], in that order of precedence.
+//! [`Config::resolve`] reads them all and reports every mistake at once, each with its file or flag and its key.
+//!
+//! Invariant: without `--config` (or `NURONES_CONFIG`) nothing is read from the working folder, so a cloned repository
+//! cannot grant itself rights.
+
+pub mod allow;
+pub mod defaults;
+mod file;
+mod resolve;
+
+pub use resolve::{Config, ConfigError, Flags, Performance, Shutdown, SupervisionTimes};

@@ -1,0 +1,373 @@
+//! Flags, environment, file and defaults become one [`Config`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::allow::AllowedDir;
+use super::defaults;
+use super::file::{ConfigFile, project_root, read_object};
+use crate::frame::FrameDefaults;
+use crate::wasi::catalogue::ManifestFolder;
+use crate::wasi::sandbox::{Grant, Policy};
+
+/// What the command line says; everything is optional.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config FILE`.
+    pub config: Option<PathBuf>,
+    /// `--tools DIR`, any number of times.
+    pub tools: Vec<PathBuf>,
+    /// `--allow DIR[:rw]` and `--fs-allowlist`, any number of times.
+    pub allow: Vec<String>,
+    /// `--supervision-log FILE`.
+    pub supervision_log: Option<PathBuf>,
+    /// `--context-engine on|off`.
+    pub context_engine: Option<String>,
+}
+
+/// How much the server takes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Performance {
+    /// Requests in flight before tool calls are refused.
+    pub max_inflight: usize,
+    /// Events handled together. Kept for the event bus of later versions.
+    pub batch_size: usize,
+    /// Share of a queue at which shedding begins. Kept for the overload control of later versions.
+    pub queue_watermark: f64,
+}
+
+/// Times of the restart policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SupervisionTimes {
+    /// First delay between restarts.
+    pub backoff_base: Duration,
+    /// Longest delay between restarts.
+    pub backoff_cap: Duration,
+    /// Restarts within `restart_period` that are too many.
+    pub restart_intensity: usize,
+    /// The window of `restart_intensity`.
+    pub restart_period: Duration,
+    /// First wait in quarantine.
+    pub probe_after: Duration,
+    /// Longest wait in quarantine.
+    pub probe_cap: Duration,
+}
+
+impl Default for SupervisionTimes {
+    fn default() -> Self {
+        Self {
+            backoff_base: defaults::BACKOFF_BASE,
+            backoff_cap: defaults::BACKOFF_CAP,
+            restart_intensity: defaults::RESTART_INTENSITY,
+            restart_period: defaults::RESTART_PERIOD,
+            probe_after: defaults::PROBE_AFTER,
+            probe_cap: defaults::PROBE_CAP,
+        }
+    }
+}
+
+/// Times of an orderly end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shutdown {
+    /// For calls in flight to finish.
+    pub drain: Duration,
+    /// For interrupted guests to let go.
+    pub interrupt: Duration,
+}
+
+/// Everything the server needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The allowed directories, opened.
+    pub policy: Policy,
+    /// Folders of manifests.
+    pub manifest_folders: Vec<ManifestFolder>,
+    /// Where the supervision log goes, if anywhere.
+    pub supervision_log: Option<PathBuf>,
+    /// Whether the context engine is on. Recorded; it acts from a later version on.
+    pub context_engine: bool,
+    /// What a ContextFrame says when the client does not.
+    pub frame_defaults: FrameDefaults,
+    /// How much is taken on.
+    pub performance: Performance,
+    /// The restart policy's times.
+    pub supervision: SupervisionTimes,
+    /// The end's times.
+    pub shutdown: Shutdown,
+}
+
+/// Everything that is wrong with the configuration, one line each.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigError {
+    /// The lines, each naming its flag, variable or file and key.
+    pub mistakes: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.mistakes.join("\n"))
+    }
+}
+
+impl Config {
+    /// Resolves the configuration. `env` looks up an environment variable; relative paths of flags and variables start
+    /// at `cwd`, those of the config file at its project root.
+    ///
+    /// # Errors
+    /// Every mistake of every source.
+    pub fn resolve(
+        flags: &Flags,
+        env: impl Fn(&str) -> Option<String>,
+        cwd: &Path,
+    ) -> Result<Self, ConfigError> {
+        let mut resolver = Resolver { env: &env, cwd, mistakes: Vec::new() };
+        let config = resolver.resolve(flags);
+        let mistakes = resolver.mistakes;
+        if mistakes.is_empty() { Ok(config) } else { Err(ConfigError { mistakes }) }
+    }
+}
+
+struct Resolver<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    cwd: &'a Path,
+    mistakes: Vec<String>,
+}
+
+impl Resolver<'_> {
+    fn resolve(&mut self, flags: &Flags) -> Config {
+        let path = flags.config.clone().or_else(|| self.env("NURONES_CONFIG").map(PathBuf::from));
+        let path = path.map(|path| self.cwd.join(path));
+        let (file, root) = match &path {
+            Some(path) => (self.read_file(path), project_root(path)),
+            None => (ConfigFile::default(), self.cwd.to_owned()),
+        };
+        Config {
+            policy: self.policy(flags, file.allow.as_deref(), &root),
+            manifest_folders: self.manifest_folders(flags, &file, path.as_deref(), &root),
+            supervision_log: flags
+                .supervision_log
+                .clone()
+                .or_else(|| self.env("NURONES_SUPERVISION_LOG").map(PathBuf::from))
+                .map(|log| self.cwd.join(log))
+                .or_else(|| file.supervision_log.as_ref().map(|log| root.join(log))),
+            context_engine: self.context_engine(flags, &file),
+            frame_defaults: self.frame_defaults(path.as_deref()),
+            performance: self.performance(&file),
+            supervision: supervision(&file),
+            shutdown: Shutdown {
+                drain: file.drain.unwrap_or(defaults::DRAIN),
+                interrupt: file.interrupt.unwrap_or(defaults::INTERRUPT),
+            },
+        }
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|value| !value.is_empty())
+    }
+
+    fn read_file(&mut self, path: &Path) -> ConfigFile {
+        ConfigFile::read(path).unwrap_or_else(|mistakes| {
+            let lines = mistakes.into_iter().map(|mistake| format!("{}: {mistake}", path.display()));
+            self.mistakes.extend(lines);
+            ConfigFile::default()
+        })
+    }
+
+    fn policy(&mut self, flags: &Flags, file: Option<&[AllowedDir]>, root: &Path) -> Policy {
+        let from_env = self.env("FS_ALLOWLIST");
+        let (source, base, entries) = if !flags.allow.is_empty() {
+            ("--allow", self.cwd, flags.allow.iter().map(|text| AllowedDir::parse_list(text)).collect())
+        } else if let Some(list) = from_env {
+            ("FS_ALLOWLIST", self.cwd, vec![AllowedDir::parse_list(&list)])
+        } else {
+            ("policies.fs_allowlist", root, vec![Ok(file.unwrap_or_default().to_vec())])
+        };
+        let mut grants: Vec<Grant> = Vec::new();
+        for dirs in entries {
+            let opened = dirs.and_then(|dirs| dirs.iter().map(|dir| dir.open(base)).collect::<Result<Vec<_>, _>>());
+            match opened {
+                Ok(opened) => grants.extend(opened),
+                Err(problem) => self.mistakes.push(format!("{source}: {problem}")),
+            }
+        }
+        Policy::new(merged(grants))
+    }
+
+    fn manifest_folders(
+        &mut self,
+        flags: &Flags,
+        file: &ConfigFile,
+        config: Option<&Path>,
+        root: &Path,
+    ) -> Vec<ManifestFolder> {
+        let mut folders = Vec::new();
+        let own_root = |folder: PathBuf| ManifestFolder { root: folder.clone(), folder };
+        if !flags.tools.is_empty() {
+            folders.extend(flags.tools.iter().map(|folder| own_root(self.cwd.join(folder))));
+        } else if let Some(list) = self.env("NURONES_TOOLS") {
+            folders.extend(list.split(',').map(|folder| own_root(self.cwd.join(folder.trim()))));
+        } else if let Some(listed) = &file.tools {
+            folders.extend(listed.iter().map(|folder| ManifestFolder { folder: root.join(folder), root: root.into() }));
+        } else if let Some(beside) = config.and_then(Path::parent).map(|folder| folder.join("tools")) {
+            if beside.is_dir() {
+                folders.push(ManifestFolder { folder: beside, root: root.to_owned() });
+            }
+        }
+        for folder in &folders {
+            if !folder.folder.is_dir() {
+                self.mistakes.push(format!("tools: {} is not a folder; create it or correct the path", folder.folder.display()));
+            }
+        }
+        folders
+    }
+
+    fn context_engine(&mut self, flags: &Flags, file: &ConfigFile) -> bool {
+        let said = flags
+            .context_engine
+            .clone()
+            .map(|value| ("--context-engine", value))
+            .or_else(|| self.env("CONTEXT_ENGINE").map(|value| ("CONTEXT_ENGINE", value)));
+        match said {
+            None => file.context_engine.unwrap_or(false),
+            Some((_, value)) if value == "on" => true,
+            Some((_, value)) if value == "off" => false,
+            Some((source, value)) => {
+                self.mistakes.push(format!("{source}: must be on or off, not `{value}`"));
+                false
+            }
+        }
+    }
+
+    fn frame_defaults(&mut self, config: Option<&Path>) -> FrameDefaults {
+        let beside = config.and_then(Path::parent).map(|folder| folder.join("context-default.json"));
+        let Some(path) = beside.filter(|path| path.exists()) else {
+            return FrameDefaults::built_in();
+        };
+        let read = read_object(&path)
+            .and_then(|value| FrameDefaults::from_map(value.as_object().expect("read_object returns objects")));
+        read.unwrap_or_else(|mistakes| {
+            let lines = mistakes.into_iter().map(|mistake| format!("{}: {mistake}", path.display()));
+            self.mistakes.extend(lines);
+            FrameDefaults::built_in()
+        })
+    }
+
+    fn performance(&mut self, file: &ConfigFile) -> Performance {
+        let max_inflight = match self.env("NURONES_MAX_INFLIGHT").map(|text| text.parse::<u64>()) {
+            None => file.max_inflight,
+            Some(Ok(number)) if (1..=1_000_000).contains(&number) => Some(number),
+            Some(_) => {
+                self.mistakes.push("NURONES_MAX_INFLIGHT: must be a whole number from 1 to 1000000".to_owned());
+                None
+            }
+        };
+        Performance {
+            max_inflight: max_inflight.map_or(defaults::MAX_INFLIGHT, |number| number as usize),
+            batch_size: file.batch_size.map_or(64, |number| number as usize),
+            queue_watermark: file.queue_watermark.unwrap_or(0.9),
+        }
+    }
+}
+
+/// The same directory allowed twice is one grant; the wider right wins.
+fn merged(grants: Vec<Grant>) -> Vec<Grant> {
+    let mut merged: Vec<Grant> = Vec::new();
+    for grant in grants {
+        match merged.iter_mut().find(|known| known.canonical == grant.canonical) {
+            Some(known) => {
+                known.writable |= grant.writable;
+                for name in grant.guest_names {
+                    if !known.guest_names.contains(&name) {
+                        known.guest_names.push(name);
+                    }
+                }
+            }
+            None => merged.push(grant),
+        }
+    }
+    merged
+}
+
+fn supervision(file: &ConfigFile) -> SupervisionTimes {
+    let default = SupervisionTimes::default();
+    SupervisionTimes {
+        backoff_base: file.backoff_base.unwrap_or(default.backoff_base),
+        backoff_cap: file.backoff_cap.unwrap_or(default.backoff_cap),
+        restart_intensity: file.restart_intensity.map_or(default.restart_intensity, |number| number as usize),
+        restart_period: file.restart_period.unwrap_or(default.restart_period),
+        probe_after: file.probe_after.unwrap_or(default.probe_after),
+        probe_cap: file.probe_cap.unwrap_or(default.probe_cap),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(config: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join(".mcp/tools")).unwrap();
+        std::fs::create_dir(root.path().join("data")).unwrap();
+        std::fs::write(root.path().join(".mcp/config.json"), config).unwrap();
+        root
+    }
+
+    fn resolve(root: &Path, flags: Flags, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Config::resolve(&flags, env, root)
+    }
+
+    fn with_config() -> Flags {
+        Flags { config: Some(".mcp/config.json".into()), ..Flags::default() }
+    }
+
+    #[test]
+    fn the_seeds_config_is_accepted_as_it_is() {
+        let root = project(
+            r#"{"profile":"dev","server":{"port":50550},"transports":["stdio","ws"],"rbac":{"defaultRole":"operator"},
+                "observability":{"otelExporter":"http://localhost:4318"},
+                "context_engine":{"enabled":true,"changeCapPctPerDay":10,"minConfidence":0.6},
+                "performance":{"maxInflight":2048,"batchSize":64,"queueWatermark":0.75}}"#,
+        );
+        let config = resolve(root.path(), with_config(), &[]).unwrap();
+        assert!(config.context_engine);
+        assert_eq!(config.performance, Performance { max_inflight: 2048, batch_size: 64, queue_watermark: 0.75 });
+        assert_eq!(config.manifest_folders.len(), 1);
+        assert!(config.policy.grants().is_empty());
+    }
+
+    #[test]
+    fn without_config_nothing_is_read_from_the_working_folder() {
+        let root = project(r#"{"policies":{"fs_allowlist":["data:rw"]}}"#);
+        let config = resolve(root.path(), Flags::default(), &[]).unwrap();
+        assert!(config.policy.grants().is_empty());
+        assert!(config.manifest_folders.is_empty());
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_which_beats_the_file() {
+        let root = project(r#"{"policies":{"fs_allowlist":["data:rw"]},"context_engine":{"enabled":true}}"#);
+        let writable = |flags, env: &[(&str, &str)]| {
+            resolve(root.path(), flags, env).unwrap().policy.grants()[0].writable
+        };
+        assert!(writable(with_config(), &[]));
+        assert!(!writable(with_config(), &[("FS_ALLOWLIST", "data")]));
+        let flag = Flags { allow: vec!["data:rw".to_owned()], ..with_config() };
+        assert!(writable(flag, &[("FS_ALLOWLIST", "data")]));
+        assert!(!resolve(root.path(), with_config(), &[("CONTEXT_ENGINE", "off")]).unwrap().context_engine);
+    }
+
+    #[test]
+    fn every_mistake_of_every_source_is_reported_at_once() {
+        let root = project(r#"{"performance":{"maxInflight":0,"queueWatermark":7},"polices":{}}"#);
+        std::fs::write(root.path().join(".mcp/context-default.json"), r#"{"risk_level":9}"#).unwrap();
+        let flags = Flags { allow: vec!["missing".to_owned()], ..with_config() };
+        let error = resolve(root.path(), flags, &[("CONTEXT_ENGINE", "maybe")]).unwrap_err().to_string();
+        for part in ["performance.maxInflight", "performance.queueWatermark", "`polices`", "--allow", "CONTEXT_ENGINE",
+            "context-default.json: `risk_level`"]
+        {
+            assert!(error.contains(part), "{part} not in:\n{error}");
+        }
+    }
+}

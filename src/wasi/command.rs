@@ -1,0 +1,124 @@
+//! A command guest: the seed's kind. One run per call, JSON in, JSON out.
+//!
+//! Standard input is exactly the arguments. `{"ok":true,"data":…}` on standard output becomes the result,
+//! `{"ok":false,"error":…}` a tool error, and anything else text as it is. The ContextFrame is the environment
+//! variable `NURONES_CONTEXT`, the only one.
+
+use serde_json::Value;
+use wasmtime::{InstancePre, Store};
+use wasmtime_wasi::I32Exit;
+
+use super::call::{Content, GuestOutput, GuestRequest};
+use super::contract::printable;
+use super::engine::Engine;
+use super::error::{Fault, FaultCode};
+use super::limits::Limits;
+use super::store::{CommandState, Sandbox};
+use super::warm::cannot_mount;
+
+/// Runs the command once in a Store of its own.
+///
+/// # Errors
+/// Whatever ended the run other than exit code 0, and the failure the command printed.
+pub async fn run(
+    engine: &Engine,
+    pre: &InstancePre<CommandState>,
+    sandbox: &Sandbox,
+    request: GuestRequest,
+) -> Result<GuestOutput, Fault> {
+    let output_bytes = sandbox.limits.output_bytes;
+    let mut store = sandbox
+        .command_store(engine, request.arguments, &request.context)
+        .map_err(|error| cannot_mount(&error))?;
+    let ended = start(&mut store, pre).await;
+    log_stderr(&sandbox.tool, &store);
+    match ended {
+        Ok(()) => {}
+        Err(error) if matches!(error.downcast_ref(), Some(I32Exit(0))) => {}
+        Err(error) => return Err(exit_fault(&store, &error, output_bytes)),
+    }
+    interpret(store.data().stdout.take())?.within(output_bytes, 0)
+}
+
+async fn start(store: &mut Store<CommandState>, pre: &InstancePre<CommandState>) -> wasmtime::Result<()> {
+    let instance = pre.instantiate_async(&mut *store).await?;
+    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+    start.call_async(store, ()).await
+}
+
+/// A command that exits with a failure may still have said why.
+fn exit_fault(store: &Store<CommandState>, error: &wasmtime::Error, output_bytes: usize) -> Fault {
+    let mut fault = Fault::from_guest(error, store.data().limiter.denials(), output_bytes);
+    if fault.code == FaultCode::ExitCode
+        && let Err(said) = interpret(store.data().stdout.take())
+    {
+        fault.message = format!("{}: {}", fault.message, said.message);
+    }
+    fault
+}
+
+/// What the printed bytes mean.
+fn interpret(stdout: Vec<u8>) -> Result<GuestOutput, Fault> {
+    let text = match String::from_utf8(stdout) {
+        Ok(text) => text,
+        Err(error) => {
+            let content = Content::Blob {
+                data: error.into_bytes(),
+                mime_type: "application/octet-stream".to_owned(),
+            };
+            return Ok(GuestOutput { content: vec![content], structured: None });
+        }
+    };
+    let Ok(Value::Object(mut answer)) = serde_json::from_str::<Value>(&text) else {
+        return Ok(GuestOutput::text(text));
+    };
+    match answer.get("ok") {
+        Some(Value::Bool(true)) => Ok(GuestOutput::text(match answer.remove("data") {
+            Some(Value::String(data)) => data,
+            Some(data) => data.to_string(),
+            None => String::new(),
+        })),
+        Some(Value::Bool(false)) => Err(Fault::new(
+            FaultCode::ToolError,
+            match answer.remove("error") {
+                Some(Value::String(error)) => error,
+                Some(error) => error.to_string(),
+                None => "the tool reported a failure without saying which".to_owned(),
+            },
+        )),
+        _ => Ok(GuestOutput::text(text)),
+    }
+}
+
+fn log_stderr(tool: &str, store: &Store<CommandState>) {
+    let stderr = &store.data().stderr;
+    if !stderr.is_empty() {
+        let text = printable(&stderr.take(), Limits::STDERR_BYTES);
+        tracing::debug!(target: "guest", tool, "stderr: {text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_answers_are_understood() {
+        let text = |stdout: &str| match interpret(stdout.into()).map(|output| output.content) {
+            Ok(content) => match content.as_slice() {
+                [Content::Text(text)] => Ok(text.clone()),
+                other => panic!("{other:?}"),
+            },
+            Err(fault) => Err(fault.message),
+        };
+        assert_eq!(text(r#"{"ok":true,"data":"hi","bytes":2}"#), Ok("hi".to_owned()));
+        assert_eq!(text(r#"{"ok":true,"data":{"a":1}}"#), Ok(r#"{"a":1}"#.to_owned()));
+        assert_eq!(text(r#"{"ok":false,"error":"no such file"}"#), Err("no such file".to_owned()));
+        assert_eq!(text("plain\n"), Ok("plain\n".to_owned()));
+        assert_eq!(text(r#"{"other":1}"#), Ok(r#"{"other":1}"#.to_owned()));
+        assert!(matches!(
+            interpret(vec![0xff]).unwrap().content.as_slice(),
+            [Content::Blob { data, .. }] if data == &[0xff]
+        ));
+    }
+}

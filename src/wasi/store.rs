@@ -1,0 +1,152 @@
+//! What lives in a Store beside the guest: its WASI context, its limiter and the call in hand.
+//!
+//! Both guest kinds get their WASI context from [`Sandbox`], so that no limit can be forgotten for one of them.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use wasmtime::Store;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::engine::Engine;
+use super::limits::{Limiter, Limits};
+use super::manifest::Permissions;
+use super::output::Capture;
+use super::sandbox::Policy;
+
+/// How far a call has come, as the guest tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Grows from report to report.
+    pub done: f64,
+    /// In the same unit, when known.
+    pub total: Option<f64>,
+    /// For a person.
+    pub message: Option<String>,
+}
+
+/// Everything needed to build the Store of one capability set of one tool.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// The tool's own name, for the log.
+    pub tool: Arc<str>,
+    /// The allowed directories.
+    pub policy: Arc<Policy>,
+    /// What the tool may do with them in this call.
+    pub permissions: Permissions,
+    /// What the tool may use.
+    pub limits: Arc<Limits>,
+    /// Whether file operations run on the worker's own thread. Four times cheaper, but nothing can interrupt them, so
+    /// it is for guests whose code we know: the embedded ones, which open regular files only.
+    pub blocking_io: bool,
+}
+
+impl Sandbox {
+    fn wasi(&self, stdout: &Capture, stderr: &Capture) -> wasmtime::Result<WasiCtxBuilder> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.allow_blocking_current_thread(self.blocking_io)
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
+            .max_random_size(Limits::RANDOM_BYTES);
+        self.policy.mount(&mut wasi, self.permissions)?;
+        Ok(wasi)
+    }
+
+    /// A Store for a warm `nurones:tool` component.
+    ///
+    /// # Errors
+    /// When an allowed directory cannot be opened.
+    pub fn tool_store(&self, engine: &Engine) -> wasmtime::Result<Store<ToolState>> {
+        let stdout = Capture::stdout(self.limits.output_bytes);
+        let stderr = Capture::stderr(Limits::STDERR_BYTES);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(self.limits.handles);
+        let state = ToolState {
+            tool: Arc::clone(&self.tool),
+            wasi: self.wasi(&stdout, &stderr)?.build(),
+            table,
+            limiter: Limiter::new(&self.limits),
+            stdout,
+            stderr,
+            output_bytes: self.limits.output_bytes,
+            progress: None,
+            log_lines: 0,
+        };
+        let mut store = Store::new(engine.raw(), state);
+        store.limiter(|state| &mut state.limiter);
+        self.bound(&mut store);
+        store.set_max_component_handles(Limits::COMPONENT_HANDLES);
+        Ok(store)
+    }
+
+    /// A Store for one run of a command guest.
+    ///
+    /// # Errors
+    /// As [`Sandbox::tool_store`].
+    pub fn command_store(
+        &self,
+        engine: &Engine,
+        stdin: String,
+        context: &str,
+    ) -> wasmtime::Result<Store<CommandState>> {
+        let stdout = Capture::stdout(self.limits.output_bytes);
+        let stderr = Capture::stderr(Limits::STDERR_BYTES);
+        let mut wasi = self.wasi(&stdout, &stderr)?;
+        wasi.stdin(MemoryInputPipe::new(stdin)).env("NURONES_CONTEXT", context);
+        let mut wasi = wasi.build_p1();
+        wasi.ctx().table.set_max_capacity(self.limits.handles);
+        let state = CommandState { wasi, limiter: Limiter::new(&self.limits), stdout, stderr };
+        let mut store = Store::new(engine.raw(), state);
+        store.limiter(|state| &mut state.limiter);
+        self.bound(&mut store);
+        Ok(store)
+    }
+
+    /// A guest yields at every epoch, so that its deadline can be looked at, and may not flood a host call.
+    fn bound<T: 'static>(&self, store: &mut Store<T>) {
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_epoch_deadline(1);
+        store.set_hostcall_fuel(self.limits.hostcall_fuel());
+    }
+}
+
+/// Host state of a warm component.
+pub struct ToolState {
+    pub(super) tool: Arc<str>,
+    pub(super) wasi: WasiCtx,
+    pub(super) table: ResourceTable,
+    pub(super) limiter: Limiter,
+    pub(super) stdout: Capture,
+    pub(super) stderr: Capture,
+    pub(super) output_bytes: usize,
+    pub(super) progress: Option<mpsc::Sender<Progress>>,
+    pub(super) log_lines: usize,
+}
+
+impl ToolState {
+    /// Makes the state ready for the next call: budgets start anew, nothing of the last caller stays.
+    pub(super) fn arm(&mut self, progress: Option<mpsc::Sender<Progress>>) {
+        self.progress = progress;
+        self.log_lines = 0;
+        self.limiter.forget_denials();
+        if !self.stdout.is_empty() {
+            self.stdout.take();
+        }
+    }
+}
+
+impl WasiView for ToolState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Host state of one command run.
+pub struct CommandState {
+    pub(super) wasi: WasiP1Ctx,
+    pub(super) limiter: Limiter,
+    pub(super) stdout: Capture,
+    pub(super) stderr: Capture,
+}
