@@ -48,7 +48,8 @@ pub struct FrameDefaults {
 impl FrameDefaults {
     /// Tenant `default`, stage `dev`, risk 0; a new trace id and the time of each call.
     pub fn built_in() -> Self {
-        let values = [("tenant_id", Value::from("default")), ("stage", Value::from("dev")), ("risk_level", Value::from(0))];
+        let values =
+            [("tenant_id", Value::from("default")), ("stage", Value::from("dev")), ("risk_level", Value::from(0))];
         Self { values: values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect() }
     }
 

@@ -1,5 +1,39 @@
+//! nurones-mcp: MCP tools as WASI guests, each in a warm, supervised sandbox.
+//!
+//! ```text
+//!  stdin ─► reader ─► rmcp service ─► handler ── Call ──► lane (bounded) ─► worker thread
+//!           screens,    both eras      admits,                               owns warm Stores
+//!           tickets                    waits for its reply                    │ guest call
+//!                                        ▲                                    │
+//!                                        └──────────── reply ◄────────────────┘
+//!  stdout ◄─ writer ◄────────────────────┘
+//!
+//!  root ══ event bus, context, tools ══ one supervisor per tool ══ one actor per worker thread
+//! ```
+//!
+//! A call crosses one mailbox and comes back without passing through an actor. Full means an immediate answer.
+//!
+//! # Layout
+//!
+//! - [`config`]: every knob; flags, environment, file and defaults.
+//! - [`wasi`]: the sandbox; what a guest may see and use. Knows no MCP.
+//! - [`actors`]: supervisors, lanes, workers. Knows no JSON-RPC.
+//! - [`mcp`]: the protocol over stdio.
+//! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
+//! - [`runtime`]: builds all this and takes it down. [`server`]: serves one connection. [`cli`]: the commands.
+//!
+//! # Where to begin
+//!
+//! `actors/message.rs` says who says what to whom. Then follow one call: `mcp/handler.rs` → `mcp/admission.rs` →
+//! `actors/lane.rs` → `actors/worker_thread.rs` → `wasi/warm.rs`, and back through `actors/reply.rs`.
+
+pub mod actors;
+pub mod cli;
 pub mod config;
 pub mod fields;
 pub mod frame;
+pub mod mcp;
+pub mod runtime;
+pub mod server;
+pub mod telemetry;
 pub mod wasi;
-pub mod actors;

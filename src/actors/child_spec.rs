@@ -64,8 +64,7 @@ pub fn control_policy(times: &SupervisionTimes) -> RestartPolicy {
 
 /// A number in 0..1 that differs from tool to tool and from time to time; nothing depends on its quality.
 fn jitter() -> f64 {
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
+    let nanos =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
     f64::from(nanos.wrapping_mul(2_654_435_761) >> 8) / f64::from(1_u32 << 24)
 }

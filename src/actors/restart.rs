@@ -163,8 +163,15 @@ mod tests {
         let quarantine = |seconds| Decision::Quarantine { probe_after: Duration::from_secs(seconds) };
         assert_eq!(
             decisions,
-            [restart(ms(0)), restart(ms(50)), restart(ms(100)), restart(ms(200)), quarantine(30), quarantine(60),
-                quarantine(120)]
+            [
+                restart(ms(0)),
+                restart(ms(50)),
+                restart(ms(100)),
+                restart(ms(200)),
+                quarantine(30),
+                quarantine(60),
+                quarantine(120)
+            ]
         );
     }
 

@@ -42,15 +42,9 @@ impl ControlActor {
 
     async fn spawn(self, shared: &Arc<Shared>, root: ActorCell) -> Result<ActorCell, SpawnErr> {
         Ok(match self {
-            Self::EventBus => {
-                Actor::spawn_linked(None, EventBusActor, shared.bus.clone(), root).await?.0.get_cell()
-            }
-            Self::Context => {
-                Actor::spawn_linked(None, ContextActor, shared.context.clone(), root).await?.0.get_cell()
-            }
-            Self::Tools => {
-                Actor::spawn_linked(None, ToolsSupervisor, Arc::clone(shared), root).await?.0.get_cell()
-            }
+            Self::EventBus => Actor::spawn_linked(None, EventBusActor, shared.bus.clone(), root).await?.0.get_cell(),
+            Self::Context => Actor::spawn_linked(None, ContextActor, shared.context.clone(), root).await?.0.get_cell(),
+            Self::Tools => Actor::spawn_linked(None, ToolsSupervisor, Arc::clone(shared), root).await?.0.get_cell(),
         })
     }
 }
@@ -60,11 +54,7 @@ impl Actor for RootSupervisor {
     type State = RootState;
     type Arguments = Arc<Shared>;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<RootMsg>,
-        shared: Arc<Shared>,
-    ) -> Result<RootState, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<RootMsg>, shared: Arc<Shared>) -> Result<RootState, ActorProcessingErr> {
         for actor in ControlActor::IN_ORDER {
             myself.cast(RootMsg::Start(actor))?;
         }

@@ -149,7 +149,14 @@ impl SupervisionLog {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let (sender, receiver) = bounded(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
-        let writer = Writer { file, boot, seq: 0, dropped: Arc::clone(&dropped), faults: BTreeMap::new(), start: Instant::now() };
+        let writer = Writer {
+            file,
+            boot,
+            seq: 0,
+            dropped: Arc::clone(&dropped),
+            faults: BTreeMap::new(),
+            start: Instant::now(),
+        };
         std::thread::Builder::new().name("supervision-log".to_owned()).spawn(move || writer.run(&receiver))?;
         Ok(Self { queue: Some(sender), dropped })
     }

@@ -136,12 +136,12 @@ impl ToolSupervisorState {
             uptime_ms: Some(uptime.as_millis() as u64),
             ..Record::new("child_exited", Arc::clone(&path))
         });
-        let tool = Arc::clone(&self.tool.name);
-        self.shared.bus.publish(Event::WorkerExited { tool, worker: index, reason: reason.clone() });
         if self.shared.is_stopping() {
             self.shared.log.record(Record { incarnation: Some(incarnation), ..Record::new("child_stopped", path) });
             return;
         }
+        let tool = Arc::clone(&self.tool.name);
+        self.shared.bus.publish(Event::WorkerExited { tool, worker: index, reason: reason.clone() });
         if !matches!(reason, ExitReason::Killed(_)) {
             slot.incarnation.fetch_add(1, Ordering::SeqCst);
         }

@@ -53,11 +53,7 @@ impl Actor for ToolWorker {
         Ok(args)
     }
 
-    async fn post_start(
-        &self,
-        myself: ActorRef<WorkerMsg>,
-        state: &mut WorkerArgs,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_start(&self, myself: ActorRef<WorkerMsg>, state: &mut WorkerArgs) -> Result<(), ActorProcessingErr> {
         *state.slot().owner.lock() = Some(myself.clone());
         let running = state.slot().thread.lock().clone();
         if let Some(thread) = running {

@@ -116,11 +116,7 @@ impl Config {
     ///
     /// # Errors
     /// Every mistake of every source.
-    pub fn resolve(
-        flags: &Flags,
-        env: impl Fn(&str) -> Option<String>,
-        cwd: &Path,
-    ) -> Result<Self, ConfigError> {
+    pub fn resolve(flags: &Flags, env: impl Fn(&str) -> Option<String>, cwd: &Path) -> Result<Self, ConfigError> {
         let mut resolver = Resolver { env: &env, cwd, mistakes: Vec::new() };
         let config = resolver.resolve(flags);
         let mistakes = resolver.mistakes;
@@ -216,7 +212,8 @@ impl Resolver<'_> {
         }
         for folder in &folders {
             if !folder.folder.is_dir() {
-                self.mistakes.push(format!("tools: {} is not a folder; create it or correct the path", folder.folder.display()));
+                self.mistakes
+                    .push(format!("tools: {} is not a folder; create it or correct the path", folder.folder.display()));
             }
         }
         folders
@@ -348,9 +345,8 @@ mod tests {
     #[test]
     fn a_flag_beats_the_environment_which_beats_the_file() {
         let root = project(r#"{"policies":{"fs_allowlist":["data:rw"]},"context_engine":{"enabled":true}}"#);
-        let writable = |flags, env: &[(&str, &str)]| {
-            resolve(root.path(), flags, env).unwrap().policy.grants()[0].writable
-        };
+        let writable =
+            |flags, env: &[(&str, &str)]| resolve(root.path(), flags, env).unwrap().policy.grants()[0].writable;
         assert!(writable(with_config(), &[]));
         assert!(!writable(with_config(), &[("FS_ALLOWLIST", "data")]));
         let flag = Flags { allow: vec!["data:rw".to_owned()], ..with_config() };
@@ -364,9 +360,14 @@ mod tests {
         std::fs::write(root.path().join(".mcp/context-default.json"), r#"{"risk_level":9}"#).unwrap();
         let flags = Flags { allow: vec!["missing".to_owned()], ..with_config() };
         let error = resolve(root.path(), flags, &[("CONTEXT_ENGINE", "maybe")]).unwrap_err().to_string();
-        for part in ["performance.maxInflight", "performance.queueWatermark", "`polices`", "--allow", "CONTEXT_ENGINE",
-            "context-default.json: `risk_level`"]
-        {
+        for part in [
+            "performance.maxInflight",
+            "performance.queueWatermark",
+            "`polices`",
+            "--allow",
+            "CONTEXT_ENGINE",
+            "context-default.json: `risk_level`",
+        ] {
             assert!(error.contains(part), "{part} not in:\n{error}");
         }
     }

@@ -164,9 +164,8 @@ fn embedded() -> impl Iterator<Item = Manifest> {
 
 /// The `*.json` files of a folder, sorted, so that "the second of two" means the same everywhere.
 fn manifest_files(folder: &ManifestFolder, refused: &mut Vec<Refused>) -> Vec<PathBuf> {
-    let read = std::fs::read_dir(&folder.folder).and_then(|entries| {
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
-    });
+    let read = std::fs::read_dir(&folder.folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
     match read {
         Ok(mut paths) => {
             paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -184,9 +183,9 @@ fn manifest_files(folder: &ManifestFolder, refused: &mut Vec<Refused>) -> Vec<Pa
 fn load(engine: &Engine, manifest: Manifest) -> Result<Loaded, LoadError> {
     let bytes = match &manifest.entry {
         Entry::Embedded(bytes) => std::borrow::Cow::Borrowed(*bytes),
-        Entry::File(path) => std::fs::read(path)
-            .map_err(|source| LoadError::Read { path: path.clone(), source })?
-            .into(),
+        Entry::File(path) => {
+            std::fs::read(path).map_err(|source| LoadError::Read { path: path.clone(), source })?.into()
+        }
     };
     let guest = Guest::compile(engine, &bytes)?;
     let definition = define(engine, &guest, &manifest)?;

@@ -27,9 +27,8 @@ pub async fn run(
     request: GuestRequest,
 ) -> Result<GuestOutput, Fault> {
     let output_bytes = sandbox.limits.output_bytes;
-    let mut store = sandbox
-        .command_store(engine, request.arguments, &request.context)
-        .map_err(|error| cannot_mount(&error))?;
+    let mut store =
+        sandbox.command_store(engine, request.arguments, &request.context).map_err(|error| cannot_mount(&error))?;
     let ended = start(&mut store, pre).await;
     log_stderr(&sandbox.tool, &store);
     match ended {
@@ -62,10 +61,7 @@ fn interpret(stdout: Vec<u8>) -> Result<GuestOutput, Fault> {
     let text = match String::from_utf8(stdout) {
         Ok(text) => text,
         Err(error) => {
-            let content = Content::Blob {
-                data: error.into_bytes(),
-                mime_type: "application/octet-stream".to_owned(),
-            };
+            let content = Content::Blob { data: error.into_bytes(), mime_type: "application/octet-stream".to_owned() };
             return Ok(GuestOutput { content: vec![content], structured: None });
         }
     };

@@ -142,7 +142,9 @@ impl Fault {
     pub fn deadline(deadline_ms: u128) -> Self {
         Self::new(
             FaultCode::DeadlineExceeded,
-            format!("the tool did not finish within its deadline of {deadline_ms} ms; ask for less or raise deadline_ms"),
+            format!(
+                "the tool did not finish within its deadline of {deadline_ms} ms; ask for less or raise deadline_ms"
+            ),
         )
     }
 

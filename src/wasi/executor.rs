@@ -41,9 +41,7 @@ impl Executor {
     /// [`DeadlinePassed`].
     pub fn run<F: Future>(&self, deadline: Instant, future: F) -> Result<F::Output, DeadlinePassed> {
         let runtime = self.runtime.as_ref().expect("only `drop` and `discard_stuck` take the runtime");
-        runtime.block_on(async {
-            tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| DeadlinePassed)
-        })
+        runtime.block_on(async { tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| DeadlinePassed) })
     }
 
     /// After an interrupted call: gives file operations a moment to come back, and replaces the runtime. Returns

@@ -78,8 +78,7 @@ impl Encoding {
 fn compile_tool(engine: &Engine, bytes: &[u8]) -> Result<Guest, LoadError> {
     let component = Component::from_binary(engine.raw(), bytes).map_err(unusable)?;
     let component_type = component.component_type();
-    let exports: Vec<String> =
-        component_type.exports(engine.raw()).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<String> = component_type.exports(engine.raw()).map(|(name, _)| name.to_owned()).collect();
     if !["describe", "call"].iter().all(|name| exports.iter().any(|export| export == name)) {
         return Err(LoadError::Contract(format!(
             "it is a component, but does not export the world nurones:tool@0.1.0 (`describe` and `call`); \
@@ -115,7 +114,11 @@ fn contract_broken(error: wasmtime::Error) -> LoadError {
 
 /// An error of wasmtime on one line, causes included, without its multi-line hints.
 fn first_lines(error: &wasmtime::Error) -> String {
-    error.chain().map(|cause| cause.to_string().lines().next().unwrap_or_default().to_owned()).collect::<Vec<_>>().join(": ")
+    error
+        .chain()
+        .map(|cause| cause.to_string().lines().next().unwrap_or_default().to_owned())
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 #[cfg(test)]

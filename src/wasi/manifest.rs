@@ -98,8 +98,7 @@ impl Manifest {
     /// # Errors
     /// When the file cannot be read, is no JSON object, or has mistakes; all mistakes are in the error.
     pub fn read(path: &Path, root: &Path) -> Result<Self, LoadError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path, root)
     }
 
@@ -108,8 +107,7 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::read`].
     pub fn parse(text: &str, source: &Path, root: &Path) -> Result<Self, LoadError> {
-        let not_an_object =
-            |reason: String| LoadError::NotAnObject { path: source.to_owned(), reason };
+        let not_an_object = |reason: String| LoadError::NotAnObject { path: source.to_owned(), reason };
         let value: Value = serde_json::from_str(text).map_err(|error| not_an_object(error.to_string()))?;
         let map = value.as_object().ok_or_else(|| not_an_object("it must be an object in { }".to_owned()))?;
         let mut fields = Fields::new("", map);
@@ -308,9 +306,8 @@ mod tests {
 
     #[test]
     fn an_absolute_entry_stays_absolute_and_a_relative_one_cannot_climb() {
-        let with_entry = |entry: &str| {
-            parse(&format!(r#"{{"name":"t","version":"2.0.0","entry":"{entry}","permissions":[]}}"#))
-        };
+        let with_entry =
+            |entry: &str| parse(&format!(r#"{{"name":"t","version":"2.0.0","entry":"{entry}","permissions":[]}}"#));
         assert_eq!(with_entry("wasm:///abs/t.wasm").unwrap().entry, Entry::File("/abs/t.wasm".into()));
         assert!(with_entry("wasm://../t.wasm").unwrap_err().to_string().contains("must stay inside"));
     }

@@ -27,11 +27,7 @@ impl WarmInstance {
     ///
     /// # Errors
     /// When a directory cannot be opened, or the component's start code traps or exceeds a limit.
-    pub async fn instantiate(
-        engine: &Engine,
-        pre: &FileToolPre<ToolState>,
-        sandbox: &Sandbox,
-    ) -> Result<Self, Fault> {
+    pub async fn instantiate(engine: &Engine, pre: &FileToolPre<ToolState>, sandbox: &Sandbox) -> Result<Self, Fault> {
         let output_bytes = sandbox.limits.output_bytes;
         let mut store = sandbox.tool_store(engine).map_err(|error| cannot_mount(&error))?;
         let guest = match pre.instantiate_async(&mut store).await {
@@ -46,10 +42,7 @@ impl WarmInstance {
     /// # Errors
     /// When the guest traps or exceeds a limit.
     pub async fn describe(&mut self) -> Result<wit::Description, Fault> {
-        self.guest
-            .call_describe(&mut self.store)
-            .await
-            .map_err(|error| fault(&self.store, &error, self.output_bytes))
+        self.guest.call_describe(&mut self.store).await.map_err(|error| fault(&self.store, &error, self.output_bytes))
     }
 
     /// Runs the tool once. Dropping the future stops the guest at its next yield; the instance must then be dropped.

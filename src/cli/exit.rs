@@ -1,0 +1,59 @@
+//! Exit codes, in the numbers of `sysexits.h` where it has one, and messages to the person at the keyboard.
+
+use std::process::ExitCode;
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: the tool failed (`call`), or a manifest was refused (`tools`).
+    Failed,
+    /// 64: the command line or the configuration is wrong.
+    Usage,
+    /// 69: the call was refused; try again later.
+    Unavailable,
+    /// 70: an internal failure; the supervision tree gave up.
+    Internal,
+    /// 74: the client closed its end while answers were owed to it.
+    ClientGone,
+}
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 64,
+            Self::Unavailable => 69,
+            Self::Internal => 70,
+            Self::ClientGone => 74,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Tells the person at the keyboard what is wrong.
+pub fn complain(message: &str) {
+    // Standard error may be closed; then there is nobody to tell.
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr().lock(), format_args!("nurones-mcp: {message}\n"));
+}
+
+/// Writes `bytes` to standard output.
+pub fn print(bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// The runtime of the control plane: one thread, as nothing on it ever blocks.
+pub fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,121 @@
+//! The command line: what can be said, and one file per command.
+
+mod call;
+mod demo;
+pub mod exit;
+mod serve;
+mod tools;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Flags};
+use exit::Exit;
+
+/// Serves tools to MCP clients over stdio. Each tool is a WASI guest in its own warm, supervised sandbox.
+///
+/// Without a command it is the server: put `nurones-mcp --allow DIR` into your client's configuration. The tools
+/// fs_read and fs_write are built in; without --allow they can reach nothing.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  nurones-mcp --allow ~/notes                       serve; ~/notes can be read
+  nurones-mcp --allow ~/notes:rw --tools ./mytools  serve; ~/notes can be written; more tools
+  nurones-mcp --config .mcp/config.json             serve as a project's config says
+  nurones-mcp call fs.read '{\"path\":\"README.md\"}' --allow .
+  nurones-mcp tools --tools ./mytools               what would be served, and what not, and why
+
+Environment (a flag wins over it, it wins over the config file):
+  FS_ALLOWLIST=DIR,DIR:rw     like --allow        CONTEXT_ENGINE=on|off   like --context-engine
+  NURONES_CONFIG=FILE         like --config       NURONES_TOOLS=DIR,DIR   like --tools
+  NURONES_SUPERVISION_LOG=F   like --supervision-log
+  NURONES_MAX_INFLIGHT=N      requests in flight before calls are refused (2048)
+  NURONES_LOG=FILTER          log on standard error, for example `debug` or `nurones_mcp=debug`
+
+Exit codes:
+  0 done   1 the tool failed (call), a manifest was refused (tools)   64 usage or configuration
+  69 the call was refused   70 internal failure   74 the client closed its end too early
+  128+N ended at once by a second signal N";
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Read FILE, usually `.mcp/config.json`; manifests in `tools/` and `context-default.json` beside it count too.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Load every `*.json` manifest in DIR; may be repeated. `wasm://` entries are relative to DIR.
+    #[arg(long = "tools", alias = "tools-dir", global = true, value_name = "DIR")]
+    tools: Vec<PathBuf>,
+    /// Let tools read DIR, or read and write it with `:rw`; may be repeated. Relative paths of tools start at the first.
+    #[arg(long, alias = "fs-allowlist", global = true, value_name = "DIR[:rw]")]
+    allow: Vec<String>,
+    /// Append what is started, what ends and why to FILE, one JSON object per line.
+    #[arg(long, global = true, value_name = "FILE")]
+    supervision_log: Option<PathBuf>,
+    /// Whether the context engine is on; recorded for now.
+    #[arg(long, global = true, value_name = "on|off")]
+    context_engine: Option<String>,
+}
+
+impl Options {
+    fn resolve(self) -> Result<Config, ConfigError> {
+        let flags = Flags {
+            config: self.config,
+            tools: self.tools,
+            allow: self.allow,
+            supervision_log: self.supervision_log,
+            context_engine: self.context_engine,
+        };
+        let cwd = std::env::current_dir()
+            .map_err(|error| ConfigError { mistakes: vec![format!("the working folder is gone: {error}")] })?;
+        Config::resolve(&flags, |name| std::env::var(name).ok(), &cwd)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Call one tool once and print its result.
+    Call(call::CallArgs),
+    /// Show which tools would be served, and which manifests not, with the reason.
+    Tools(tools::ToolsArgs),
+    /// Show a whole session: list, write, read, a denied escape, a crash and its repair.
+    Demo,
+}
+
+/// Runs the command line `args`.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    if matches!(cli.command, Some(Command::Demo)) {
+        return demo::run();
+    }
+    let config = match cli.options.resolve() {
+        Ok(config) => config,
+        Err(error) => {
+            for mistake in error.mistakes {
+                exit::complain(&mistake);
+            }
+            return Exit::Usage;
+        }
+    };
+    match cli.command {
+        None => serve::run(&config),
+        Some(Command::Call(args)) => call::run(&config, &args),
+        Some(Command::Tools(args)) => tools::run(&config, &args),
+        Some(Command::Demo) => demo::run(),
+    }
+}

@@ -1,0 +1,89 @@
+//! The server: standard input to standard output, until the client is done or the process is told to stop.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::exit::{Exit, complain, control_runtime};
+use crate::config::Config;
+use crate::mcp::stdio::Stdio;
+use crate::runtime::Runtime;
+use crate::server::{self, Ended};
+use crate::telemetry;
+
+/// Serves one client over stdio.
+pub fn run(config: &Config) -> Exit {
+    let runtime = match control_runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            return Exit::Internal;
+        }
+    };
+    let exit = runtime.block_on(serve(config));
+    // A thread may be stuck in the system; the process does not wait for it.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn serve(config: &Config) -> Exit {
+    // First of all: from here on nothing but the connection can write to the client.
+    let stdio = match Stdio::take() {
+        Ok(stdio) => stdio,
+        Err(error) => {
+            complain(&format!("standard input or output cannot be used: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let stop = CancellationToken::new();
+    if let Err(error) = stop_on_signals(&stop) {
+        complain(&format!("signals cannot be handled: {error}"));
+        return Exit::Internal;
+    }
+    let server = match Runtime::start(config).await {
+        Ok(server) => server,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    for refused in &server.refused {
+        tracing::error!(manifest = %refused.source.display(), "not served: {}", refused.error);
+    }
+    telemetry::log_events(&server.shared.bus);
+    let escalated = server.shared.escalated();
+    let ended = {
+        let stop_on_escalation = async {
+            escalated.cancelled().await;
+            stop.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = server::serve(&server, config, stdio, stop.clone()) => ended,
+            () = stop_on_escalation => unreachable!("it never ends"),
+        }
+    };
+    server.stop(config.shutdown.interrupt).await;
+    match ended {
+        _ if escalated.is_cancelled() => Exit::Internal,
+        Ended::Clean => Exit::Done,
+        Ended::ClientGone => Exit::ClientGone,
+    }
+}
+
+/// The first signal ends the input, so that everything owed is answered; the second ends the process.
+fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let mut signals = signal(kind)?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if stop.is_cancelled() {
+                    std::process::exit(128 + kind.as_raw_value());
+                }
+                tracing::info!(signal = kind.as_raw_value(), "told to stop; answering what is in flight");
+                stop.cancel();
+            }
+        });
+    }
+    Ok(())
+}

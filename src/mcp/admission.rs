@@ -1,0 +1,93 @@
+//! Whether a call is let in, and with which rights.
+//!
+//! Order: the frame takes rights away, the arguments must fit the schema, the tool must take calls, its lane must have
+//! room. Nothing here waits.
+
+use std::time::Instant;
+
+use rmcp::model::{JsonObject, RequestMetaObject};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::error;
+use crate::actors::message::Call;
+use crate::actors::reply::{Answer, Reply};
+use crate::actors::shared::Shared;
+use crate::actors::tool_table::ToolEntry;
+use crate::frame::{self, ContextFrame};
+use crate::wasi::call::GuestRequest;
+use crate::wasi::error::{Fault, FaultCode};
+use crate::wasi::manifest::Permissions;
+use crate::wasi::schema;
+use crate::wasi::store::Progress;
+
+/// A call that is on its way.
+pub struct Admitted {
+    /// Where its answer arrives.
+    pub answer: Answer,
+}
+
+/// Why a call is not on its way.
+pub enum Denied {
+    /// The client is told as the result of the call.
+    Fault(Fault),
+    /// The client is told as a protocol error.
+    Protocol(rmcp::ErrorData),
+}
+
+/// The ContextFrame of a request, completed from the defaults.
+///
+/// # Errors
+/// A protocol error that names every wrong key.
+pub fn frame(shared: &Shared, meta: &RequestMetaObject) -> Result<ContextFrame, rmcp::ErrorData> {
+    shared.context.defaults().frame(meta.get(frame::META_KEY)).map_err(|mistakes| error::bad_frame(&mistakes))
+}
+
+/// Lets a call of `tool` in, or says why not.
+///
+/// # Errors
+/// See [`Denied`].
+pub fn admit(
+    tool: &ToolEntry,
+    arguments: JsonObject,
+    frame: &ContextFrame,
+    cancel: CancellationToken,
+    progress: Option<mpsc::Sender<Progress>>,
+) -> Result<Admitted, Denied> {
+    let permissions = permissions(tool, frame).map_err(Denied::Fault)?;
+    let arguments = checked(tool, arguments).map_err(Denied::Fault)?;
+    let (reply, answer) = Reply::new();
+    let call = Call {
+        request: GuestRequest { arguments, context: frame.json(), progress },
+        frame: frame.clone(),
+        permissions,
+        deadline: Instant::now() + tool.limits.deadline,
+        cancel,
+        reply,
+    };
+    match tool.submit(call) {
+        Ok(()) => Ok(Admitted { answer }),
+        Err((call, refusal)) => {
+            call.reply.stay_silent();
+            Err(Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after())))
+        }
+    }
+}
+
+fn permissions(tool: &ToolEntry, frame: &ContextFrame) -> Result<Permissions, Fault> {
+    tool.permissions_for(frame).ok_or_else(|| {
+        Fault::new(
+            FaultCode::PermissionDenied,
+            "this call is read-only (flags.read_only of its ContextFrame), and the tool only writes",
+        )
+    })
+}
+
+/// The arguments as JSON text, once they fit the schema.
+fn checked(tool: &ToolEntry, arguments: JsonObject) -> Result<String, Fault> {
+    let arguments = Value::Object(arguments);
+    schema::check(&tool.loaded.definition.validator, &arguments)
+        .map_err(|problem| Fault::new(FaultCode::InvalidArguments, format!("invalid arguments: {problem}")))?;
+    Ok(arguments.to_string())
+}

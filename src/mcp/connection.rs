@@ -1,0 +1,154 @@
+//! One client's connection: its tickets, and the bytes on their way out.
+//!
+//! Answers are serialised into one buffer; a task writes whatever has gathered there in one go. The buffer is bounded
+//! by the reader: past [`OUTPUT_BUFFER_BYTES`](defaults::OUTPUT_BUFFER_BYTES) it stops reading until the client has
+//! read. Nobody else waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rmcp::model::RequestId;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::stdio::Output;
+use super::tickets::Tickets;
+use crate::config::defaults;
+
+/// See the module documentation.
+#[derive(Default)]
+pub struct Connection {
+    tickets: Mutex<Tickets>,
+    outbox: Mutex<Outbox>,
+    /// Bytes were put into the outbox.
+    filled: Notify,
+    /// The outbox was written.
+    written: Notify,
+    broken: AtomicBool,
+    /// The transport has handed over its last message.
+    finished: AtomicBool,
+}
+
+/// Bytes waiting to be written, and the ids they answer.
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    ids: Vec<RequestId>,
+    /// Bytes the writer has taken and not yet written.
+    being_written: usize,
+}
+
+impl Connection {
+    /// Asks or changes the tickets.
+    pub fn tickets<T>(&self, ask: impl FnOnce(&mut Tickets) -> T) -> T {
+        ask(&mut self.tickets.lock())
+    }
+
+    /// Puts the answer for `id` into the outbox if it is still owed.
+    pub fn answer(&self, id: RequestId, message: &impl Serialize) {
+        if self.tickets(|tickets| tickets.answer(&id)) {
+            self.push(Some(id), message);
+        }
+    }
+
+    /// Puts a message that needs no ticket into the outbox.
+    pub fn push(&self, id: Option<RequestId>, message: &impl Serialize) {
+        let mut outbox = self.outbox.lock();
+        let before = outbox.bytes.len();
+        if let Err(error) = serde_json::to_writer(&mut outbox.bytes, message) {
+            // Only a bug can make a message unserialisable; what was begun must not stay.
+            tracing::error!(%error, "a message cannot be serialised");
+            outbox.bytes.truncate(before);
+        } else {
+            outbox.bytes.push(b'\n');
+        }
+        outbox.ids.extend(id);
+        drop(outbox);
+        self.filled.notify_one();
+    }
+
+    /// Whether the reader may read on.
+    pub fn has_room(&self) -> bool {
+        let outbox = self.outbox.lock();
+        outbox.bytes.len() + outbox.being_written < defaults::OUTPUT_BUFFER_BYTES
+    }
+
+    /// Whether everything is written and nothing is owed.
+    pub fn is_settled(&self) -> bool {
+        self.tickets.lock().is_empty() && self.is_flushed()
+    }
+
+    /// Whether the client's end is closed.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
+    }
+
+    /// Ready once `condition` holds; it is looked at whenever bytes were written or writing failed.
+    pub async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        loop {
+            // Registered before the condition is looked at, so that a change in between is not missed.
+            let mut written = std::pin::pin!(self.written.notified());
+            written.as_mut().enable();
+            if condition(self) {
+                return;
+            }
+            written.await;
+        }
+    }
+
+    /// The transport will hand over nothing more.
+    pub fn finish(&self) {
+        self.finished.store(true, Ordering::SeqCst);
+        self.written.notify_waiters();
+    }
+
+    /// Waits until the transport is through and its bytes are written; at most `patience` for the latter.
+    pub async fn finished(&self, patience: Duration) {
+        self.until(|this| this.finished.load(Ordering::SeqCst)).await;
+        let flushed = self.until(|this| this.is_flushed() || this.is_broken());
+        let _ = tokio::time::timeout(patience, flushed).await;
+    }
+
+    fn is_flushed(&self) -> bool {
+        let outbox = self.outbox.lock();
+        outbox.bytes.is_empty() && outbox.being_written == 0
+    }
+
+    /// Writes the outbox to `output` until the client is gone. Run it as a task of its own.
+    pub async fn write_to(self: Arc<Self>, mut output: Output) {
+        let mut spare = Vec::new();
+        loop {
+            let (bytes, ids) = {
+                let mut outbox = self.outbox.lock();
+                outbox.being_written = outbox.bytes.len();
+                (std::mem::replace(&mut outbox.bytes, std::mem::take(&mut spare)), std::mem::take(&mut outbox.ids))
+            };
+            if bytes.is_empty() {
+                self.filled.notified().await;
+                continue;
+            }
+            let result = output.write(bytes).await;
+            self.outbox.lock().being_written = 0;
+            self.tickets(|tickets| tickets.written(&ids));
+            match result {
+                Ok(buffer) => spare = small_enough(buffer),
+                Err(error) => {
+                    tracing::debug!(%error, "the client closed its end");
+                    self.broken.store(true, Ordering::SeqCst);
+                }
+            }
+            self.written.notify_waiters();
+            if self.is_broken() {
+                return;
+            }
+        }
+    }
+}
+
+/// One large answer must not keep its memory for ever.
+fn small_enough(buffer: Vec<u8>) -> Vec<u8> {
+    const KEEP_BYTES: usize = 1 << 20;
+    if buffer.capacity() > KEEP_BYTES { Vec::new() } else { buffer }
+}

@@ -1,0 +1,97 @@
+//! The only place where a failure becomes a JSON-RPC code or an `isError` result.
+//!
+//! | happens | answer |
+//! |---|---|
+//! | the tool ran and failed: its own error, trap, deadline, limit, exit code, lost worker; arguments off the schema | result with `isError: true` and `_meta["io.nurones/fault"]` |
+//! | the call was not tried: queue full, too much in flight, quarantine, shutdown | error −31503 with `reason`, `retryable`, `retryAfterMs` |
+//! | unknown tool, malformed parameters or ContextFrame | error −32602 |
+//! | a bug of ours | error −32603 |
+//!
+//! −31503 lies outside the range that the specification reserves (−32768 … −32000), where new codes are forbidden.
+
+use std::time::Duration;
+
+use rmcp::model::{ErrorCode, ErrorData};
+use serde_json::{Value, json};
+
+use crate::actors::message::Refusal;
+use crate::fields::Mistake;
+use crate::wasi::error::{Fault, FaultCode};
+
+/// The server cannot take the call now; the client may try again.
+pub const OVERLOADED: ErrorCode = ErrorCode(-31503);
+
+/// Where the fault of a failed call stands in its result's `_meta`.
+pub const FAULT_META_KEY: &str = "io.nurones/fault";
+
+/// The call of `tool` was refused before it was tried.
+pub fn refused(refusal: Refusal, tool: &str, retry_after: Duration) -> ErrorData {
+    let message = match refusal {
+        Refusal::QueueFull => format!("the tool {tool} has too many calls waiting; try again later"),
+        Refusal::Inflight => "the server has too many requests in flight; try again later".to_owned(),
+        Refusal::Quarantined => {
+            format!("the tool {tool} failed too often and is left alone for a while; try again later")
+        }
+        Refusal::ShuttingDown => "the server is shutting down; start it again".to_owned(),
+    };
+    let mut data = json!({
+        "reason": refusal.as_str(),
+        "retryable": refusal != Refusal::ShuttingDown,
+        "retryAfterMs": retry_after.as_millis() as u64,
+    });
+    if !tool.is_empty() {
+        data["tool"] = Value::from(tool);
+    }
+    ErrorData::new(OVERLOADED, message, Some(data))
+}
+
+/// Too many requests are in flight on this connection.
+pub fn refused_inflight() -> ErrorData {
+    const RETRY_AFTER: Duration = Duration::from_millis(50);
+    refused(Refusal::Inflight, "", RETRY_AFTER)
+}
+
+/// The server ends and could not get an answer out of a worker.
+pub fn refused_shutting_down() -> ErrorData {
+    refused(Refusal::ShuttingDown, "", Duration::ZERO)
+}
+
+/// No tool has this name; `known` helps the model to correct itself.
+pub fn unknown_tool(name: &str, known: &[&str]) -> ErrorData {
+    const NAME_CHARS: usize = 80;
+    let name: String = name.chars().take(NAME_CHARS).collect();
+    ErrorData::invalid_params(format!("Unknown tool: {name}; known tools: {}", known.join(", ")), None)
+}
+
+/// The ContextFrame of the request is wrong.
+pub fn bad_frame(mistakes: &[Mistake]) -> ErrorData {
+    let list = mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("; ");
+    let keys: Vec<&str> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+    ErrorData::invalid_params(
+        format!("invalid ContextFrame in _meta[\"{}\"]: {list}", crate::frame::META_KEY),
+        Some(json!({ "keys": keys })),
+    )
+}
+
+/// A handler panicked.
+pub fn host_bug() -> ErrorData {
+    ErrorData::internal_error("the server failed on this request; its log says why", None)
+}
+
+/// The fault as it stands in `_meta`.
+pub fn fault_meta(fault: &Fault) -> Value {
+    let mut meta = json!({ "code": fault.code.as_str(), "retryable": fault.code.retryable() });
+    if let Some(detail) = &fault.detail {
+        let key = match fault.code {
+            FaultCode::ExitCode => "exitCode",
+            _ => "trap",
+        };
+        meta[key] = Value::from(detail.as_str());
+    }
+    meta
+}
+
+/// The fault of a call whose worker died.
+pub fn lost() -> Fault {
+    Fault::new(FaultCode::WorkerLost, "the tool's worker was lost during the call and is being replaced; try again")
+}

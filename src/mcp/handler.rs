@@ -1,0 +1,235 @@
+//! What rmcp asks of us: the methods of a tools server.
+//!
+//! Both protocol eras come in here; rmcp tells them apart and shapes the results. A handler that panics is answered
+//! with −32603 instead of never.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+
+use rmcp::model::*;
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use tokio::sync::mpsc;
+
+use super::admission::{self, Admitted, Denied};
+use super::{error, tools};
+use crate::actors::message::CallOutcome;
+use crate::actors::reply::Answer;
+use crate::actors::shared::Shared;
+use crate::actors::tool_table::ToolEntry;
+use crate::frame::ContextFrame;
+use crate::wasi::store::Progress;
+
+/// Progress reports on their way to the client; more are dropped, never waited for.
+const PROGRESS_QUEUE: usize = 16;
+
+/// The handler of one connection.
+#[derive(Clone)]
+pub struct ToolHandler {
+    shared: Arc<Shared>,
+    listed: Arc<Vec<Tool>>,
+}
+
+impl ToolHandler {
+    /// A handler for the tools of `shared`. The list does not change while the process lives.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let listed = shared.table.iter().map(|tool| tools::listed(tool)).collect();
+        Self { shared, listed: Arc::new(listed) }
+    }
+
+    async fn call(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let tool = self.shared.table.get(&request.name).ok_or_else(|| {
+            let known: Vec<&str> = self.listed.iter().map(|tool| tool.name.as_ref()).collect();
+            error::unknown_tool(&request.name, &known)
+        })?;
+        let frame = admission::frame(&self.shared, &context.meta)?;
+        let (progress, reports) = match context.meta.get_progress_token() {
+            Some(token) => {
+                let (sender, receiver) = mpsc::channel(PROGRESS_QUEUE);
+                (Some(sender), Some((token, receiver)))
+            }
+            None => (None, None),
+        };
+        let arguments = request.arguments.unwrap_or_default();
+        match admission::admit(tool, arguments, &frame, context.ct.clone(), progress) {
+            Ok(Admitted { answer }) => {
+                let outcome = match reports {
+                    None => wait(answer).await,
+                    Some((token, reports)) => wait_reporting(answer, reports, token, &context).await,
+                };
+                result(tool, outcome, &frame)
+            }
+            Err(Denied::Fault(fault)) => Ok(tools::faulted(&fault, &frame)),
+            Err(Denied::Protocol(error)) => Err(error),
+        }
+    }
+
+    fn list(&self, request: Option<&PaginatedRequestParams>) -> Result<ListToolsResult, ErrorData> {
+        if request.is_some_and(|request| request.cursor.is_some()) {
+            return Err(ErrorData::invalid_params("unknown cursor: the list has one page; leave the cursor out", None));
+        }
+        Ok(ListToolsResult::with_all_items(self.listed.as_ref().clone()))
+    }
+}
+
+fn result(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame) -> Result<CallToolResult, ErrorData> {
+    match outcome {
+        CallOutcome::Finished(output) => Ok(tools::finished(tool, output, frame)),
+        CallOutcome::Faulted(fault) => Ok(tools::faulted(&fault, frame)),
+        CallOutcome::Lost => Ok(tools::faulted(&error::lost(), frame)),
+        CallOutcome::Refused(refusal) => Err(error::refused(refusal, &tool.published, tool.retry_after())),
+    }
+}
+
+async fn wait(mut answer: Answer) -> CallOutcome {
+    answer.wait().await
+}
+
+/// Passes progress on while waiting. Every report taken is written before the answer is, as the protocol wants it.
+async fn wait_reporting(
+    mut answer: Answer,
+    mut reports: mpsc::Receiver<Progress>,
+    token: ProgressToken,
+    context: &RequestContext<RoleServer>,
+) -> CallOutcome {
+    let mut last = f64::NEG_INFINITY;
+    loop {
+        let report = tokio::select! {
+            biased;
+            Some(report) = reports.recv() => report,
+            outcome = answer.wait() => {
+                while let Ok(report) = reports.try_recv() {
+                    notify(context, &token, report, &mut last).await;
+                }
+                return outcome;
+            }
+        };
+        notify(context, &token, report, &mut last).await;
+    }
+}
+
+async fn notify(context: &RequestContext<RoleServer>, token: &ProgressToken, report: Progress, last: &mut f64) {
+    // The protocol wants progress to grow; a guest that goes backwards is not passed on.
+    if report.done <= *last || !report.done.is_finite() || context.ct.is_cancelled() {
+        return;
+    }
+    *last = report.done;
+    let mut params = ProgressNotificationParam::new(token.clone(), report.done);
+    params.total = report.total.filter(|total| total.is_finite());
+    params.message = report.message;
+    // A client that is gone needs no progress; the answer will find out the same way.
+    let _ = context.peer.notify_progress(params).await;
+}
+
+/// Runs a handler; a panic becomes an internal error.
+async fn caught<T>(handler: impl Future<Output = Result<T, ErrorData>>) -> Result<T, ErrorData> {
+    let mut handler = pin!(handler);
+    let result = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => std::task::Poll::Ready(Err(())),
+    });
+    result.await.unwrap_or_else(|()| Err(error::host_bug()))
+}
+
+/// Modern clients want to know who answered on every result.
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
+}
+
+impl ServerHandler for ToolHandler {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(tools::implementation())
+            .with_instructions(
+                "Tools run in sandboxes. Paths are read inside the directories the server was started with; \
+                 a denied path or a full queue is said in the answer, with what to do about it.",
+            )
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let mut list = self.list(request.as_ref())?;
+        if is_modern(&context) {
+            tools::sign(list.meta.get_or_insert_default());
+        }
+        Ok(list)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let modern = is_modern(&context);
+        let mut result = caught(self.call(request, context)).await?;
+        if modern {
+            tools::sign(result.meta.get_or_insert_default());
+        }
+        Ok(result.into())
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        let published = &self.shared.table.get(name)?.published;
+        self.listed.iter().find(|tool| tool.name == published.as_str()).cloned()
+    }
+
+    /// What rmcp could not read as a known request: either the method is unknown, or its parameters are malformed.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        Err(match request.method.as_str() {
+            "tools/call" => ErrorData::invalid_params(
+                "tools/call needs params with a string `name` and, if any, an object `arguments`",
+                None,
+            ),
+            known @ ("initialize" | "ping" | "tools/list" | "server/discover") => {
+                ErrorData::invalid_params(format!("the parameters of {known} are malformed"), None)
+            }
+            _ => ErrorData::new(ErrorCode::METHOD_NOT_FOUND, Cow::Owned(request.method), None),
+        })
+    }
+
+    async fn complete(
+        &self,
+        _: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+    }
+}

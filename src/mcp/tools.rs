@@ -1,0 +1,86 @@
+//! Tools as MCP has them: the list, and results.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rmcp::model::{CallToolResult, ContentBlock, Implementation, MetaObject, ResourceContents, Tool, ToolAnnotations};
+use serde_json::Value;
+
+use super::error::{self, FAULT_META_KEY};
+use crate::actors::tool_table::ToolEntry;
+use crate::frame::{self, ContextFrame};
+use crate::wasi::call::{Content, GuestOutput};
+use crate::wasi::error::Fault;
+
+const NAME: &str = "nurones-mcp";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What this server calls itself.
+pub fn implementation() -> Implementation {
+    Implementation::new(NAME, VERSION)
+}
+
+/// Says in a result who answered, as the protocol wants it on every result since 2026-07-28.
+pub fn sign(meta: &mut MetaObject) {
+    let server = serde_json::json!({ "name": NAME, "version": VERSION });
+    meta.insert("io.modelcontextprotocol/serverInfo".to_owned(), server);
+}
+
+/// A tool as `tools/list` shows it.
+pub fn listed(tool: &ToolEntry) -> Tool {
+    let definition = &tool.loaded.definition;
+    let annotations = ToolAnnotations::new()
+        .read_only(definition.read_only)
+        .destructive(definition.destructive)
+        .idempotent(definition.idempotent)
+        .open_world(definition.open_world);
+    let mut listed =
+        Tool::new(tool.published.clone(), definition.description.clone(), Arc::new(definition.input_schema.clone()));
+    listed.annotations = Some(annotations);
+    listed
+}
+
+/// The result of a call that finished.
+pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame) -> CallToolResult {
+    let content = output.content.into_iter().map(|content| block(tool, content)).collect();
+    let mut result = CallToolResult::success(content);
+    result.structured_content = output.structured;
+    result.meta = Some(meta(frame, None));
+    result
+}
+
+/// The result of a call that failed.
+pub fn faulted(fault: &Fault, frame: &ContextFrame) -> CallToolResult {
+    let mut result = CallToolResult::error(vec![ContentBlock::text(fault.message.clone())]);
+    result.meta = Some(meta(frame, Some(fault)));
+    result
+}
+
+/// What was used, and what went wrong.
+fn meta(frame: &ContextFrame, fault: Option<&Fault>) -> MetaObject {
+    let mut meta = MetaObject::default();
+    meta.insert(frame::META_KEY.to_owned(), Value::Object(frame.values().clone()));
+    if let Some(fault) = fault {
+        meta.insert(FAULT_META_KEY.to_owned(), error::fault_meta(fault));
+    }
+    meta
+}
+
+fn block(tool: &ToolEntry, content: Content) -> ContentBlock {
+    match content {
+        Content::Text(text) => ContentBlock::text(text),
+        Content::Blob { data, mime_type } => {
+            let data = BASE64_STANDARD.encode(data);
+            match mime_type.split('/').next() {
+                Some("image") => ContentBlock::image(data, mime_type),
+                Some("audio") => ContentBlock::audio(data, mime_type),
+                // MCP has no block for other bytes; an embedded resource is the one that carries them. Its URI names
+                // where they come from and cannot be read again.
+                _ => ContentBlock::resource(
+                    ResourceContents::blob(data, format!("nurones:{}", tool.published)).with_mime_type(mime_type),
+                ),
+            }
+        }
+    }
+}

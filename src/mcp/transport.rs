@@ -1,0 +1,276 @@
+//! Our stdio transport for rmcp: what comes in is screened, what goes out is owed.
+//!
+//! rmcp's own transport leaves gaps that a server for many clients cannot have: it answers neither bad lines nor
+//! duplicate ids, takes on any number of requests, and ends five seconds after the input does, whoever still waits.
+//! Here every line gets its answer, requests past the limit are refused on the spot while the reader reads on (so that
+//! cancels and pings never starve), and the end of input is withheld from rmcp until nothing is owed any more.
+//!
+//! `receive` is cancel-safe, as rmcp polls it inside a `select!`: everything it knows is in `self`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rmcp::RoleServer;
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+use super::envelope::{Envelope, INVALID_REQUEST, Refused, id_in_head};
+use super::error::{refused_inflight, refused_shutting_down};
+use super::framing::{Frame, Framer};
+use super::stdio::Input;
+use crate::actors::shared::Shared;
+use crate::config::{Performance, Shutdown, defaults};
+
+/// See the module documentation.
+pub struct StdioTransport {
+    input: Input,
+    framer: Framer,
+    connection: Arc<Connection>,
+    shared: Arc<Shared>,
+    /// Set when the process is told to stop: treated like the end of input.
+    stop: CancellationToken,
+    phase: Phase,
+    max_inflight: usize,
+    shutdown: Shutdown,
+    /// Whether rmcp has been given its first request. Before that it takes anything else for a broken handshake.
+    started: bool,
+}
+
+/// Where the connection is in its life.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Reading,
+    /// The input is over; waiting for what is owed, until then.
+    Draining(Instant),
+    /// Guests have been told to stop; waiting for their faults, until then.
+    Interrupting(Instant),
+    Over,
+}
+
+impl StdioTransport {
+    /// A transport that reads `input` and answers through `connection`.
+    pub fn new(
+        input: Input,
+        connection: Arc<Connection>,
+        shared: Arc<Shared>,
+        stop: CancellationToken,
+        performance: &Performance,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            input,
+            framer: Framer::new(defaults::LINE_BYTES, defaults::ENDLESS_LINE_BYTES),
+            connection,
+            shared,
+            stop,
+            phase: Phase::Reading,
+            max_inflight: performance.max_inflight,
+            shutdown,
+            started: false,
+        }
+    }
+
+    /// Reads on until a line is to be passed to rmcp (`Some`) or the input is over.
+    async fn read(&mut self) -> Option<ClientJsonRpcMessage> {
+        loop {
+            while self.connection.has_room() {
+                let Some(frame) = self.framer.next_frame() else { break };
+                if let Some(message) = self.screen_frame(frame) {
+                    return Some(message);
+                }
+                if !matches!(self.phase, Phase::Reading) {
+                    return None;
+                }
+            }
+            if self.connection.is_broken() {
+                self.phase = Phase::Over;
+                return None;
+            }
+            let has_room = self.connection.has_room();
+            tokio::select! {
+                () = self.stop.cancelled() => return self.input_over(),
+                () = self.connection.until(|connection| connection.is_broken() || connection.has_room() != has_room) => {}
+                read = self.input.read(self.framer.buffer()), if has_room => match read {
+                    Ok(1..) => {}
+                    Ok(0) => return self.end_of_input(),
+                    Err(error) => {
+                        tracing::warn!(%error, "the input cannot be read; ending as if it were over");
+                        return self.input_over();
+                    }
+                },
+            }
+        }
+    }
+
+    fn input_over<T>(&mut self) -> Option<T> {
+        self.phase = Phase::Draining(Instant::now() + self.shutdown.drain);
+        None
+    }
+
+    /// A last line without a newline counts if it is whole; a torn one is dropped.
+    fn end_of_input(&mut self) -> Option<ClientJsonRpcMessage> {
+        let _: Option<()> = self.input_over();
+        let rest = self.framer.rest();
+        let whole = serde_json::from_slice::<serde::de::IgnoredAny>(&rest).is_ok();
+        if !whole && !rest.trim_ascii().is_empty() {
+            tracing::warn!(bytes = rest.len(), "the input ended in the middle of a line, which is dropped");
+        }
+        if whole { self.screen_line(&rest) } else { None }
+    }
+
+    fn screen_frame(&mut self, frame: Frame) -> Option<ClientJsonRpcMessage> {
+        match frame {
+            Frame::Line(line) => self.screen_line(&line),
+            Frame::TooLong(head) => {
+                self.refuse(Refused {
+                    id: id_in_head(&head),
+                    code: INVALID_REQUEST,
+                    reason: "message_too_large",
+                    message: format!("the message is longer than {} bytes", defaults::LINE_BYTES).into(),
+                });
+                None
+            }
+            Frame::Endless => {
+                tracing::error!(bytes = defaults::ENDLESS_LINE_BYTES, "a line does not end; giving the client up");
+                self.input_over()
+            }
+        }
+    }
+
+    fn screen_line(&mut self, line: &[u8]) -> Option<ClientJsonRpcMessage> {
+        match Envelope::of(line) {
+            Envelope::Ignore => None,
+            Envelope::Refuse(refused) => {
+                self.refuse(refused);
+                None
+            }
+            Envelope::Notification => self.parse(line, None).filter(|_| self.started),
+            Envelope::Cancel { id } => {
+                let known = self.connection.tickets(|tickets| tickets.cancel(&id));
+                if known { self.parse(line, None) } else { None }
+            }
+            Envelope::Request { id, is_tool_call } => self.take_on(line, id, is_tool_call),
+        }
+    }
+
+    /// Opens a ticket for a request, or refuses it.
+    fn take_on(&mut self, line: &[u8], id: RequestId, is_tool_call: bool) -> Option<ClientJsonRpcMessage> {
+        let limit = self.max_inflight + if is_tool_call { 0 } else { defaults::CONTROL_INFLIGHT };
+        let (opened, in_flight) = self.connection.tickets(|tickets| {
+            let in_flight = tickets.len();
+            (in_flight < limit && tickets.open(id.clone()), in_flight)
+        });
+        if in_flight >= limit {
+            self.push_error(Some(id), refused_inflight());
+            return None;
+        }
+        if !opened {
+            self.refuse(Refused {
+                id: Some(id),
+                code: INVALID_REQUEST,
+                reason: "duplicate_id",
+                message: "a request with this id is in flight; this second one is not run".into(),
+            });
+            return None;
+        }
+        let message = self.parse(line, Some(id));
+        self.started |= message.is_some();
+        message
+    }
+
+    /// The line as rmcp's type. What passes [`Envelope`] and not this is a request whose parameters make no sense.
+    fn parse(&mut self, line: &[u8], id: Option<RequestId>) -> Option<ClientJsonRpcMessage> {
+        match serde_json::from_slice(line) {
+            Ok(message) => Some(message),
+            Err(error) => {
+                tracing::debug!(%error, "a message passed the envelope and not the types");
+                if let Some(id) = id {
+                    let error = ErrorData::invalid_params("the parameters do not fit the method", None);
+                    self.connection.answer(id.clone(), &ServerJsonRpcMessage::error(error, Some(id)));
+                }
+                None
+            }
+        }
+    }
+
+    fn refuse(&self, refused: Refused) {
+        let data = serde_json::json!({ "reason": refused.reason });
+        let error = ErrorData::new(ErrorCode(refused.code), refused.message, Some(data));
+        self.push_error(refused.id, error);
+    }
+
+    /// Writes an error that answers no ticket: the request was never taken on.
+    fn push_error(&self, id: Option<RequestId>, error: ErrorData) {
+        self.connection.push(None, &ServerJsonRpcMessage::error(error, id));
+    }
+
+    /// Waits until nothing is owed, interrupting guests when the time for that is up.
+    async fn drain(&mut self) {
+        loop {
+            let until = match self.phase {
+                Phase::Draining(until) | Phase::Interrupting(until) => until,
+                Phase::Reading | Phase::Over => return,
+            };
+            let settled = self.connection.until(|connection| connection.is_settled() || connection.is_broken());
+            if tokio::time::timeout_at(until.into(), settled).await.is_ok() {
+                self.phase = Phase::Over;
+            } else if matches!(self.phase, Phase::Draining(_)) {
+                self.shared.interrupt();
+                self.phase = Phase::Interrupting(Instant::now() + self.shutdown.interrupt);
+            } else {
+                self.answer_what_is_owed();
+                self.phase = Phase::Over;
+            }
+        }
+    }
+
+    /// The last resort: a worker that is stuck cannot answer, but the client must not wait for ever.
+    fn answer_what_is_owed(&self) {
+        for id in self.connection.tickets(|tickets| tickets.owed()) {
+            let error = ServerJsonRpcMessage::error(refused_shutting_down(), Some(id.clone()));
+            self.connection.answer(id, &error);
+        }
+    }
+}
+
+impl Transport<RoleServer> for StdioTransport {
+    type Error = std::convert::Infallible;
+
+    fn send(
+        &mut self,
+        message: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let id = match &message {
+            JsonRpcMessage::Response(response) => Some(response.id.clone()),
+            JsonRpcMessage::Error(error) => error.id.clone(),
+            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
+        };
+        match id {
+            Some(id) => self.connection.answer(id, &message),
+            None => self.connection.push(None, &message),
+        }
+        std::future::ready(Ok(()))
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        if matches!(self.phase, Phase::Reading)
+            && let Some(message) = self.read().await
+        {
+            return Some(message);
+        }
+        self.drain().await;
+        self.connection.finish();
+        None
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.connection.finish();
+        Ok(())
+    }
+}
+
+/// How long the last bytes may take to be written when everything else is over.
+pub const FLUSH: Duration = Duration::from_secs(1);
