@@ -30,3 +30,4 @@ pub mod tool_worker;
 pub mod tools_supervisor;
 pub mod warm_stores;
 pub mod worker_thread;
+pub mod zombies;

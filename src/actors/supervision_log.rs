@@ -124,7 +124,8 @@ impl Record {
 }
 
 enum Command {
-    Record(Record),
+    /// Boxed, as the queue's places are all there from the start.
+    Record(Box<Record>),
     Flush(Sender<()>),
 }
 
@@ -164,7 +165,7 @@ impl SupervisionLog {
     /// Writes `record` soon, or counts it as dropped.
     pub fn record(&self, record: Record) {
         if let Some(queue) = &self.queue
-            && queue.try_send(Command::Record(record)).is_err()
+            && queue.try_send(Command::Record(Box::new(record))).is_err()
         {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -214,7 +215,7 @@ impl Writer {
                 None => queue.recv().map_err(RecvTimeoutError::from),
             };
             match next {
-                Ok(Command::Record(record)) => self.take(record),
+                Ok(Command::Record(record)) => self.take(*record),
                 Ok(Command::Flush(done)) => {
                     self.release_faults(None);
                     let _ = done.send(());

@@ -151,7 +151,7 @@ impl ToolSupervisorState {
 
     /// Too many threads stuck in the system: a further worker would only add to them.
     fn with_zombies(&self, decision: Decision) -> Decision {
-        if self.tool.zombies.load(Ordering::SeqCst) >= defaults::ZOMBIES {
+        if self.tool.zombies.count() >= defaults::ZOMBIES {
             return Decision::Quarantine { probe_after: decision.delay().max(self.shared.times.probe_after) };
         }
         decision

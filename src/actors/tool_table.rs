@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use ractor::ActorRef;
 use super::lane::{Lane, SendError};
 use super::message::{Call, ExitReason, Refusal, WorkerMsg};
 use super::worker_thread::InHand;
+use super::zombies::Zombies;
 use crate::frame::ContextFrame;
 use crate::wasi::catalogue::{Catalogue, Loaded};
 use crate::wasi::limits::Limits;
@@ -43,7 +44,7 @@ pub struct ToolEntry {
     /// What one call may use.
     pub limits: Arc<Limits>,
     /// Worker threads stuck in the system.
-    pub zombies: AtomicUsize,
+    pub zombies: Zombies,
     status: Mutex<ToolStatus>,
     /// Moving average of the time a call takes, for `retryAfterMs`.
     service_us: AtomicU64,
@@ -112,7 +113,7 @@ impl ToolEntry {
             lane: Lane::new(loaded.manifest.queue_depth),
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
             limits: Arc::new(loaded.manifest.limits.clone()),
-            zombies: AtomicUsize::new(0),
+            zombies: Zombies::default(),
             status: Mutex::new(ToolStatus::Serving),
             service_us: AtomicU64::new(100),
             loaded,

@@ -5,7 +5,6 @@
 //! gives it up, and ends; its supervisor puts another in its place.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -95,7 +94,7 @@ fn watch(myself: &ActorRef<WorkerMsg>, state: &WorkerArgs) {
     if let Some(reply) = in_hand.take_overdue(Instant::now(), GRACE) {
         *thread = None;
         *slot.exit.lock() = Some(ExitReason::Wedged);
-        state.tool.zombies.fetch_add(1, Ordering::SeqCst);
+        state.tool.zombies.abandon();
         reply.answer(CallOutcome::Faulted(Fault::deadline(state.tool.limits.deadline.as_millis())));
         state.shared.worker_ended();
         myself.stop(None);

@@ -36,6 +36,11 @@ impl WarmStores {
         tool.loaded.manifest.isolation == Isolation::Warm
     }
 
+    /// Whether there is an instance for `key`.
+    pub fn has(&self, key: &StoreKey) -> bool {
+        self.stores.iter().any(|(known, _)| known == key)
+    }
+
     /// The instance for `key`, built if need be.
     ///
     /// # Errors
@@ -65,8 +70,8 @@ impl WarmStores {
         Ok(instance)
     }
 
-    /// Drops the Store for `key`, if there is one.
-    pub fn remove(&mut self, key: &StoreKey) {
-        self.stores.retain(|(known, _)| known != key);
+    /// Drops every Store whose call did not return; with `all`, the others too.
+    pub fn prune(&mut self, all: bool) {
+        self.stores.retain(|(_, instance)| !all && !instance.is_torn());
     }
 }

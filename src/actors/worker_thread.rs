@@ -23,7 +23,7 @@ use crate::config::defaults;
 use crate::wasi::call::{GuestOutput, GuestRequest};
 use crate::wasi::command;
 use crate::wasi::error::{Fault, FaultCode};
-use crate::wasi::executor::{DeadlinePassed, Executor};
+use crate::wasi::executor::Executor;
 use crate::wasi::guest::Guest;
 
 /// Stack of a worker thread. Guests run on fibers of their own; this holds the host's frames.
@@ -135,7 +135,7 @@ impl WorkerThread {
         };
         if self.in_hand.is_abandoned() {
             // Its place is taken already; it only reports back from the dead.
-            self.tool.zombies.fetch_sub(1, Ordering::SeqCst);
+            self.tool.zombies.came_back();
             return;
         }
         // Dropping the reply answers the call in hand with "lost".
@@ -195,13 +195,16 @@ impl WorkerThread {
         }
         let key = StoreKey { tenant_id: Arc::clone(&frame.tenant_id), permissions };
         let ended = self.run_guest(&key, request, deadline, &cancel);
+        let returned = matches!(ended, Ended::Returned(_));
         let fault = self.answer(ended, deadline_ms);
         self.tool.note_service(began.elapsed());
-        if !WarmStores::keeps(&self.tool) {
-            self.stores.remove(&key);
+        self.stores.prune(!WarmStores::keeps(&self.tool));
+        if !returned {
+            self.renew_executor();
         }
-        if let Some(fault) = fault {
-            self.recover(&key, &fault, &frame.reason_trace_id);
+        let rebuilt = self.rebuild(&key);
+        if let Some(fault) = fault.filter(|fault| !fault.code.is_the_tools_word()) {
+            self.report(&fault, rebuilt, &frame.reason_trace_id);
         }
     }
 
@@ -233,61 +236,52 @@ impl WorkerThread {
                 () = shared.interrupted() => Ended::Interrupted,
             }
         });
-        ended.unwrap_or_else(|DeadlinePassed| Ended::DeadlinePassed)
+        ended.unwrap_or(Ended::DeadlinePassed)
     }
 
     /// Answers the call in hand, unless its actor has done so; returns the fault that was met, if any.
     fn answer(&mut self, ended: Ended, deadline_ms: u128) -> Option<Fault> {
-        let lost = |text: &str| Fault::new(FaultCode::WorkerLost, text);
-        let (outcome, fault) = match ended {
-            Ended::Returned(Ok(output)) => (Some(CallOutcome::Finished(output)), None),
-            Ended::Returned(Err(fault)) => (Some(CallOutcome::Faulted(fault.clone())), Some(fault)),
-            Ended::Cancelled => (None, Some(lost("cancelled by the client"))),
-            Ended::Interrupted => {
-                let fault = lost("the server is shutting down and stopped the tool; it may have done part of its work");
-                (Some(CallOutcome::Faulted(fault.clone())), Some(fault))
-            }
-            Ended::DeadlinePassed => {
-                let fault = Fault::deadline(deadline_ms);
-                (Some(CallOutcome::Faulted(fault.clone())), Some(fault))
-            }
+        let ended = match ended {
+            Ended::Returned(result) => Some(result),
+            Ended::DeadlinePassed => Some(Err(Fault::deadline(deadline_ms))),
+            Ended::Interrupted => Some(Err(Fault::new(
+                FaultCode::WorkerLost,
+                "the server is shutting down and stopped the tool; it may have done part of its work",
+            ))),
+            Ended::Cancelled => None,
         };
+        let fault = ended.as_ref().and_then(|result| result.as_ref().err().cloned());
         if let Some(reply) = self.in_hand.release() {
-            match outcome {
-                Some(outcome) => reply.answer(outcome),
+            match ended {
+                Some(Ok(output)) => reply.answer(CallOutcome::Finished(output)),
+                Some(Err(fault)) => reply.answer(CallOutcome::Faulted(fault)),
                 None => reply.stay_silent(),
             }
         }
         fault
     }
 
-    /// After a fault: drops the Store it happened in, finds threads that are stuck, builds a new Store and says so.
-    fn recover(&mut self, key: &StoreKey, fault: &Fault, trace_id: &Arc<str>) {
-        if fault.code.leaves_store_usable() {
-            return;
+    /// After a call that did not return: a file operation of it may never come back, and must not hold up the next.
+    fn renew_executor(&mut self) {
+        self.too_many_zombies = self.tool.zombies.count() >= defaults::ZOMBIES;
+        let left = self.executor.renew().expect("the system gives a new executor the resources of the old");
+        if let Some(threads) = left {
+            self.tool.zombies.leave_behind(threads);
         }
-        self.stores.remove(key);
-        if matches!(fault.code, FaultCode::DeadlineExceeded | FaultCode::WorkerLost) {
-            match self.executor.discard_stuck() {
-                Ok(true) => {
-                    let zombies = self.tool.zombies.fetch_add(1, Ordering::SeqCst) + 1;
-                    self.too_many_zombies = zombies >= defaults::ZOMBIES;
-                }
-                Ok(false) => {}
-                Err(error) => panic!("cannot start a new executor: {error}"),
-            }
-        }
-        let took_us = self.rebuild(key).map(|took| took.as_micros() as u64);
+    }
+
+    /// Says in the supervision log and on the bus that a call met a fault, and what was done about it.
+    fn report(&self, fault: &Fault, rebuilt: Option<Duration>, trace_id: &Arc<str>) {
         self.shared.bus.publish(Event::CallFaulted { tool: Arc::clone(&self.tool.name), code: fault.code });
         self.shared.log.record(Record {
             level: Some("L1"),
             incarnation: Some(self.slot().incarnation.load(Ordering::SeqCst)),
             reason: Some(Reason::new(fault.code.as_str(), fault.detail.clone(), &fault.message)),
-            restart: took_us.map(|took_us| Restart {
+            restart: rebuilt.map(|took| Restart {
                 what: "store",
                 window: None,
                 backoff_ms: None,
-                took_us: Some(took_us),
+                took_us: Some(took.as_micros() as u64),
             }),
             queue_depth: Some(self.tool.lane.depth()),
             trace_id: Some(Arc::clone(trace_id)),
@@ -295,11 +289,12 @@ impl WorkerThread {
         });
     }
 
-    /// Builds the Store for `key` if the tool is warm; a failure is left for the next call to meet and report.
+    /// Builds the Store for `key` if the tool is warm and it is missing, and says how long that took; a failure is left
+    /// for the next call to meet and report.
     fn rebuild(&mut self, key: &StoreKey) -> Option<Duration> {
         let Self { shared, tool, executor, stores, .. } = self;
         let Guest::Tool(pre) = &tool.loaded.guest else { return None };
-        if !WarmStores::keeps(tool) || shared.is_interrupted() {
+        if !WarmStores::keeps(tool) || stores.has(key) || shared.is_interrupted() {
             return None;
         }
         let began = Instant::now();

@@ -56,8 +56,11 @@ struct Options {
     #[arg(long = "tools", alias = "tools-dir", global = true, value_name = "DIR")]
     tools: Vec<PathBuf>,
     /// Let tools read DIR, or read and write it with `:rw`; may be repeated. Relative paths of tools start at the first.
-    #[arg(long, alias = "fs-allowlist", global = true, value_name = "DIR[:rw]")]
+    #[arg(long, global = true, value_name = "DIR[:rw]")]
     allow: Vec<String>,
+    /// The seed's form of --allow: several directories, separated by commas.
+    #[arg(long, global = true, hide = true, value_name = "DIR,DIR:rw")]
+    fs_allowlist: Option<String>,
     /// Append what is started, what ends and why to FILE, one JSON object per line.
     #[arg(long, global = true, value_name = "FILE")]
     supervision_log: Option<PathBuf>,
@@ -72,6 +75,7 @@ impl Options {
             config: self.config,
             tools: self.tools,
             allow: self.allow,
+            fs_allowlist: self.fs_allowlist,
             supervision_log: self.supervision_log,
             context_engine: self.context_engine,
         };

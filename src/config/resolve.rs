@@ -18,8 +18,10 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--tools DIR`, any number of times.
     pub tools: Vec<PathBuf>,
-    /// `--allow DIR[:rw]` and `--fs-allowlist`, any number of times.
+    /// `--allow DIR[:rw]`, any number of times.
     pub allow: Vec<String>,
+    /// `--fs-allowlist DIR,DIR:rw`.
+    pub fs_allowlist: Option<String>,
     /// `--supervision-log FILE`.
     pub supervision_log: Option<PathBuf>,
     /// `--context-engine on|off`.
@@ -173,7 +175,10 @@ impl Resolver<'_> {
     fn policy(&mut self, flags: &Flags, file: Option<&[AllowedDir]>, root: &Path) -> Policy {
         let from_env = self.env("FS_ALLOWLIST");
         let (source, base, entries) = if !flags.allow.is_empty() {
-            ("--allow", self.cwd, flags.allow.iter().map(|text| AllowedDir::parse_list(text)).collect())
+            let single = |text: &String| AllowedDir::parse(text).map(|dir| vec![dir]);
+            ("--allow", self.cwd, flags.allow.iter().map(single).collect())
+        } else if let Some(list) = &flags.fs_allowlist {
+            ("--fs-allowlist", self.cwd, vec![AllowedDir::parse_list(list)])
         } else if let Some(list) = from_env {
             ("FS_ALLOWLIST", self.cwd, vec![AllowedDir::parse_list(&list)])
         } else {
@@ -205,10 +210,10 @@ impl Resolver<'_> {
             folders.extend(list.split(',').map(|folder| own_root(self.cwd.join(folder.trim()))));
         } else if let Some(listed) = &file.tools {
             folders.extend(listed.iter().map(|folder| ManifestFolder { folder: root.join(folder), root: root.into() }));
-        } else if let Some(beside) = config.and_then(Path::parent).map(|folder| folder.join("tools")) {
-            if beside.is_dir() {
-                folders.push(ManifestFolder { folder: beside, root: root.to_owned() });
-            }
+        } else if let Some(beside) = config.and_then(Path::parent).map(|folder| folder.join("tools"))
+            && beside.is_dir()
+        {
+            folders.push(ManifestFolder { folder: beside, root: root.to_owned() });
         }
         for folder in &folders {
             if !folder.folder.is_dir() {

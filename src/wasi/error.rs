@@ -115,9 +115,16 @@ impl FaultCode {
         matches!(self, Self::DeadlineExceeded | Self::WorkerLost)
     }
 
-    /// Whether the Store can be used again: only a failure the tool itself returned leaves it whole.
-    pub fn leaves_store_usable(self) -> bool {
-        matches!(self, Self::ToolError | Self::NotFound | Self::PermissionDenied | Self::InvalidArguments)
+    /// Whether the tool itself said so: it works, and its answer is no. Everything else is a fault of the tool.
+    pub fn is_the_tools_word(self) -> bool {
+        matches!(
+            self,
+            Self::ToolError
+                | Self::NotFound
+                | Self::PermissionDenied
+                | Self::InvalidArguments
+                | Self::InputRequiredUnsupported
+        )
     }
 }
 

@@ -3,19 +3,18 @@
 //! Each worker thread owns one. It has timers and at most four threads for blocking file operations, and nothing else
 //! is ever spawned on it. A guest that loops yields at each epoch, which lets the deadline be seen; a guest that waits
 //! in a host call is dropped at the deadline. A blocking operation that cannot be interrupted (opening a FIFO nobody
-//! writes to) keeps its thread: [`Executor::discard_stuck`] finds that out and starts afresh.
+//! writes to) keeps its thread: after an interrupted call [`Executor::renew`] leaves the old runtime behind.
 
 use std::future::Future;
 use std::io;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::runtime::{Builder, Runtime};
 
 /// Threads for blocking file operations of one guest; more would only help a guest that floods the disk.
 const BLOCKING_THREADS: usize = 4;
-
-/// How long a file operation of an interrupted guest may take to come back before its thread counts as stuck.
-const STUCK_AFTER: Duration = Duration::from_millis(20);
 
 /// The deadline passed before the future was ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +22,10 @@ pub struct DeadlinePassed;
 
 /// See the module documentation.
 pub struct Executor {
+    /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
+    /// Threads of the runtime that live, this one not counted.
+    threads: Arc<AtomicUsize>,
 }
 
 impl Executor {
@@ -32,7 +34,15 @@ impl Executor {
     /// # Errors
     /// When the system refuses the resources.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { runtime: Some(build()?) })
+        let threads = Arc::new(AtomicUsize::new(0));
+        let (started, stopped) = (Arc::clone(&threads), Arc::clone(&threads));
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .on_thread_start(move || _ = started.fetch_add(1, Ordering::SeqCst))
+            .on_thread_stop(move || _ = stopped.fetch_sub(1, Ordering::SeqCst))
+            .build()?;
+        Ok(Self { runtime: Some(runtime), threads })
     }
 
     /// Runs `future` until it is ready or `deadline` passes; in that case it is dropped.
@@ -40,22 +50,21 @@ impl Executor {
     /// # Errors
     /// [`DeadlinePassed`].
     pub fn run<F: Future>(&self, deadline: Instant, future: F) -> Result<F::Output, DeadlinePassed> {
-        let runtime = self.runtime.as_ref().expect("only `drop` and `discard_stuck` take the runtime");
+        let runtime = self.runtime.as_ref().expect("the runtime is taken by `drop` only");
         runtime.block_on(async { tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| DeadlinePassed) })
     }
 
-    /// After an interrupted call: gives file operations a moment to come back, and replaces the runtime. Returns
-    /// whether one of its threads is stuck for good.
+    /// Starts afresh after an interrupted call, if the call has used threads. Returns how many of the old ones live;
+    /// those that are not stuck end by themselves.
     ///
     /// # Errors
     /// When the system refuses the resources for a new runtime.
-    pub fn discard_stuck(&mut self) -> io::Result<bool> {
-        let old = self.runtime.replace(build()?);
-        let before = Instant::now();
-        if let Some(old) = old {
-            old.shutdown_timeout(STUCK_AFTER);
+    pub fn renew(&mut self) -> io::Result<Option<Arc<AtomicUsize>>> {
+        if self.threads.load(Ordering::SeqCst) == 0 {
+            return Ok(None);
         }
-        Ok(before.elapsed() >= STUCK_AFTER)
+        let old = std::mem::replace(self, Self::new()?);
+        Ok(Some(Arc::clone(&old.threads)))
     }
 }
 
@@ -65,8 +74,4 @@ impl Drop for Executor {
             runtime.shutdown_background();
         }
     }
-}
-
-fn build() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_time().max_blocking_threads(BLOCKING_THREADS).build()
 }

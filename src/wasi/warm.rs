@@ -1,7 +1,7 @@
 //! A warm instance: one Store, one component instance, many calls.
 //!
-//! Rule: after any fault that does not come from the tool's own mouth the Store is dead or torn and must be dropped;
-//! [`FaultCode::leaves_store_usable`](super::error::FaultCode::leaves_store_usable) says which is which.
+//! Rule: a Store that was entered and not left is dead or torn, whatever the reason (a trap, a limit, a deadline, a
+//! cancellation), and must be dropped; [`WarmInstance::is_torn`] tells.
 
 use serde_json::Value;
 use wasmtime::Store;
@@ -20,6 +20,8 @@ pub struct WarmInstance {
     store: Store<ToolState>,
     guest: FileTool,
     output_bytes: usize,
+    /// Set while the guest runs; it stays set when the guest does not return.
+    entered: bool,
 }
 
 impl WarmInstance {
@@ -34,7 +36,7 @@ impl WarmInstance {
             Ok(guest) => guest,
             Err(error) => return Err(fault(&store, &error, output_bytes)),
         };
-        Ok(Self { store, guest, output_bytes })
+        Ok(Self { store, guest, output_bytes, entered: false })
     }
 
     /// Asks the tool what it is.
@@ -45,13 +47,20 @@ impl WarmInstance {
         self.guest.call_describe(&mut self.store).await.map_err(|error| fault(&self.store, &error, self.output_bytes))
     }
 
+    /// Whether a call did not return; the instance must then be dropped.
+    pub fn is_torn(&self) -> bool {
+        self.entered
+    }
+
     /// Runs the tool once. Dropping the future stops the guest at its next yield; the instance must then be dropped.
     ///
     /// # Errors
     /// Whatever ended the call; see the rule in the module documentation.
     pub async fn call(&mut self, request: GuestRequest) -> Result<GuestOutput, Fault> {
         self.store.data_mut().arm(request.progress);
+        self.entered = true;
         let called = self.guest.call_call(&mut self.store, &request.arguments, &request.context, None).await;
+        self.entered = called.is_err();
         self.log_stderr();
         match called {
             Ok(Ok(wit::Outcome::Complete(completion))) => self.complete(completion),

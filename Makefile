@@ -1,0 +1,33 @@
+# Two commands do everything on a fresh machine: `make run` shows the server at work, `make test` proves it.
+
+CARGO ?= cargo
+# One profile for all: what is tested is what is shipped.
+RELEASE := --release --locked
+
+.PHONY: run test build build-wasi quick lint fmt doc ci
+
+run: build ## build, then a whole session shown step by step
+	./target/release/nurones-mcp demo
+
+test: ## unit, property and black-box tests, and those of the guests' pure parts
+	$(CARGO) test $(RELEASE)
+	tools/build --test
+
+build:
+	$(CARGO) build $(RELEASE)
+
+build-wasi: ## rebuild the guests into tools/prebuilt/, by whichever way works here
+	tools/build
+
+quick: build-wasi build ## guests and server
+
+lint: ## formatting and lints, warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) fmt --manifest-path tools/Cargo.toml --all --check
+	$(CARGO) clippy $(RELEASE) --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(RELEASE) --no-deps
+
+ci: ## what continuous integration runs
+	bash .ci/run
