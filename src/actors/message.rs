@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ractor::ActorId;
 use tokio_util::sync::CancellationToken;
 
 use super::reply::Reply;
@@ -136,7 +137,12 @@ pub enum ToolSupervisorMsg {
     /// The delay before a restart is over.
     StartWorker(usize),
     /// The worker takes calls.
-    WorkerReady(usize),
+    WorkerReady {
+        /// Which of the tool's workers.
+        index: usize,
+        /// The actor that says so; a message of a dead one comes too late.
+        actor: ActorId,
+    },
 }
 
 /// To the supervisor of all tools.

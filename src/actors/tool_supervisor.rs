@@ -53,7 +53,11 @@ impl Actor for ToolSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ToolSupervisorMsg::StartWorker(index) => state.start_worker(&myself, index).await,
-            ToolSupervisorMsg::WorkerReady(index) => state.worker_ready(index),
+            // Exits overtake messages: a worker that ended meanwhile is not ready any more.
+            ToolSupervisorMsg::WorkerReady { index, actor } if state.workers[index].actor == Some(actor) => {
+                state.worker_ready(index);
+            }
+            ToolSupervisorMsg::WorkerReady { .. } => {}
         }
         Ok(())
     }
@@ -90,7 +94,10 @@ impl ToolSupervisorState {
         };
         // `pre_start` only stores its arguments, so this wait is a few microseconds.
         match Actor::spawn_linked(None, ToolWorker, args, myself.get_cell()).await {
-            Ok((worker, _)) => self.workers[index].actor = Some(worker.get_id()),
+            Ok((worker, _)) => {
+                self.workers[index].actor = Some(worker.get_id());
+                self.tool.slots[index].supervised.store(true, Ordering::SeqCst);
+            }
             Err(error) => self.worker_exited(myself, index, &ExitReason::InitFailed(error.to_string())),
         }
     }
@@ -136,8 +143,10 @@ impl ToolSupervisorState {
             uptime_ms: Some(uptime.as_millis() as u64),
             ..Record::new("child_exited", Arc::clone(&path))
         });
+        slot.supervised.store(false, Ordering::SeqCst);
         if self.shared.is_stopping() {
             self.shared.log.record(Record { incarnation: Some(incarnation), ..Record::new("child_stopped", path) });
+            self.shared.worker_ended();
             return;
         }
         let tool = Arc::clone(&self.tool.name);

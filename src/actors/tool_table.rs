@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -71,6 +71,8 @@ pub struct WorkerSlot {
     pub thread: Mutex<Option<Arc<InHand>>>,
     /// The actor that owns the thread at the moment.
     pub owner: Mutex<Option<ActorRef<WorkerMsg>>>,
+    /// Whether a supervisor has yet to hear of the end of the actor; the end of the process waits for that.
+    pub supervised: AtomicBool,
     /// Why the last thread ended, left here for the supervisor.
     pub exit: Mutex<Option<ExitReason>>,
 }
@@ -99,9 +101,10 @@ impl ToolTable {
         self.tools.values()
     }
 
-    /// Worker threads that still run.
+    /// Workers that are not at their end: their thread runs, or their supervisor has not recorded it.
     pub fn live_workers(&self) -> usize {
-        self.iter().flat_map(|tool| &tool.slots).filter(|slot| slot.thread.lock().is_some()).count()
+        let live = |slot: &&WorkerSlot| slot.thread.lock().is_some() || slot.supervised.load(Ordering::SeqCst);
+        self.iter().flat_map(|tool| &tool.slots).filter(live).count()
     }
 }
 

@@ -74,7 +74,10 @@ impl Actor for ToolWorker {
         state: &mut WorkerArgs,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            WorkerMsg::Ready => state.supervisor.cast(ToolSupervisorMsg::WorkerReady(state.index))?,
+            WorkerMsg::Ready => {
+                let ready = ToolSupervisorMsg::WorkerReady { index: state.index, actor: myself.get_id() };
+                state.supervisor.cast(ready)?;
+            }
             WorkerMsg::Exited(_) => myself.stop(None),
             WorkerMsg::Busy => watch_later(&myself),
             WorkerMsg::Watch => watch(&myself, state),
