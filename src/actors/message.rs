@@ -3,7 +3,7 @@
 //! | from → to | message | waits? | when full or dead |
 //! |---|---|---|---|
 //! | request handler → lane → worker thread | [`Call`] | no | given back at once |
-//! | worker thread → request handler | [`CallOutcome`] through [`Reply`](super::reply::Reply) | no | the caller is gone |
+//! | worker thread → request handler | [`CallOutcome`] through [`Reply`] | no | the caller is gone |
 //! | worker thread → its actor | [`WorkerMsg`] | no | the actor is being replaced |
 //! | timer → supervisor | [`ToolSupervisorMsg`], [`ToolsSupervisorMsg`] | no | — |
 //! | any → event bus | [`Event`] | no | dropped and counted |

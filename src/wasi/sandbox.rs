@@ -1,7 +1,7 @@
 //! Which directories a guest sees, and how.
 //!
 //! The [`Policy`] is what the user allowed on the command line or in the config. A call's capability set is the tool's
-//! manifest permissions minus whatever the ContextFrame takes away; [`Policy::mounts`] turns the two into preopens.
+//! manifest permissions minus whatever the ContextFrame takes away; [`Policy::mount`] turns the two into preopens.
 //! A directory is opened once, when the policy is built: replacing it on disk later does not move the grant.
 
 use std::fs::File;
