@@ -10,7 +10,7 @@ use crate::actors::context::Context;
 use crate::actors::message::{CallOutcome, Refusal, RootMsg};
 use crate::actors::root_supervisor::RootSupervisor;
 use crate::actors::shared::Shared;
-use crate::actors::supervision_log::{Record, SupervisionLog};
+use crate::actors::supervision_log::{Record, Server, SupervisionLog};
 use crate::actors::tool_table::ToolTable;
 use crate::config::Config;
 use crate::wasi::catalogue::{Catalogue, Refused};
@@ -65,7 +65,13 @@ impl Runtime {
     pub async fn start_with(config: &Config, engine: Engine, mut catalogue: Catalogue) -> Result<Self, StartError> {
         let refused = std::mem::take(&mut catalogue.refused);
         let log = open_log(config)?;
-        log.record(Record::new("boot", "root".into()));
+        let server = Server {
+            version: env!("CARGO_PKG_VERSION"),
+            context_engine: config.context_engine,
+            tools: catalogue.tools.iter().map(|tool| tool.manifest.published_name()).collect(),
+            refused: refused.iter().map(|refused| refused.source.display().to_string()).collect(),
+        };
+        log.record(Record { server: Some(server), ..Record::new("boot", "root".into()) });
         let shared = Arc::new(Shared::new(
             engine,
             Arc::new(config.policy.clone()),

@@ -19,6 +19,8 @@ pub enum Ended {
     Clean,
     /// The client closed its reading end while answers were owed to it.
     ClientGone,
+    /// The client sent a line without end.
+    GivenUp,
 }
 
 /// Serves the client behind `stdio` until its input ends, `stop` is cancelled or it goes away, and everything owed is
@@ -48,5 +50,9 @@ pub async fn serve(runtime: &Runtime, config: &Config, stdio: Stdio, stop: Cance
     });
     // Not the service's end: it waits for handlers that may be stuck, and nothing is owed to those any more.
     connection.finished(FLUSH).await;
-    if connection.is_broken() { Ended::ClientGone } else { Ended::Clean }
+    match connection.is_broken() {
+        true => Ended::ClientGone,
+        false if connection.is_given_up() => Ended::GivenUp,
+        false => Ended::Clean,
+    }
 }

@@ -14,16 +14,21 @@ const EVENTS: usize = 256;
 
 /// Installs the log. Call it once, first thing.
 pub fn install() {
-    let filter = ["NURONES_LOG", "RUST_LOG"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok())
-        .and_then(|text| EnvFilter::try_new(text).ok())
-        .unwrap_or_else(|| EnvFilter::new("warn,rmcp=error,nurones_mcp=info,guest=info"));
+    const DEFAULT: &str = "warn,rmcp=error,nurones_mcp=info,guest=info";
+    let said = ["NURONES_LOG", "RUST_LOG"].iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
+    let (filter, wrong) = match said.map(|(name, text)| (name, EnvFilter::try_new(&text))) {
+        None => (EnvFilter::new(DEFAULT), None),
+        Some((_, Ok(filter))) => (filter, None),
+        Some((name, Err(error))) => (EnvFilter::new(DEFAULT), Some(format!("{name} is ignored: {error}"))),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    if let Some(wrong) = wrong {
+        tracing::warn!("{wrong}; write a filter like `debug` or `nurones_mcp=debug`");
+    }
 }
 
 /// Logs what the event bus carries, until the server ends.

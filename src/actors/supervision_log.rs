@@ -59,9 +59,25 @@ pub struct Record {
     /// How many equal events this record stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// What the process is and serves, at its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
     /// The ContextFrame's `reason_trace_id` of the call concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<Arc<str>>,
+}
+
+/// What a process is and serves.
+#[derive(Debug, Clone, Serialize)]
+pub struct Server {
+    /// Its version.
+    pub version: &'static str,
+    /// Whether the context engine is on.
+    pub context_engine: bool,
+    /// The published names of its tools.
+    pub tools: Vec<String>,
+    /// The manifests it does not serve.
+    pub refused: Vec<String>,
 }
 
 /// Why something ended.
@@ -118,6 +134,7 @@ impl Record {
             uptime_ms: None,
             downtime_us: None,
             count: None,
+            server: None,
             trace_id: None,
         }
     }

@@ -195,6 +195,10 @@ impl WorkerThread {
         }
         let key = StoreKey { tenant_id: Arc::clone(&frame.tenant_id), permissions };
         let ended = self.run_guest(&key, request, deadline, &cancel);
+        if self.in_hand.is_abandoned() {
+            // The answer was given and the place taken while the guest was stuck.
+            return;
+        }
         let returned = matches!(ended, Ended::Returned(_));
         let fault = self.answer(ended, deadline_ms);
         self.tool.note_service(began.elapsed());

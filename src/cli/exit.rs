@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: done.
     Done,
-    /// 1: the tool failed (`call`), or a manifest was refused (`tools`).
+    /// 1: the tool failed (`call`), a manifest was refused (`tools`), or the client sent a line without end.
     Failed,
     /// 64: the command line or the configuration is wrong.
     Usage,

@@ -67,6 +67,7 @@ async fn serve(config: &Config) -> Exit {
         _ if escalated.is_cancelled() => Exit::Internal,
         Ended::Clean => Exit::Done,
         Ended::ClientGone => Exit::ClientGone,
+        Ended::GivenUp => Exit::Failed,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Connection {
     /// The outbox was written.
     written: Notify,
     broken: AtomicBool,
+    /// The client sends what cannot be a message.
+    hopeless: AtomicBool,
     /// The transport has handed over its last message.
     finished: AtomicBool,
 }
@@ -83,6 +85,16 @@ impl Connection {
     /// Whether the client's end is closed.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::SeqCst)
+    }
+
+    /// The client is given up: what is owed is still written, and the end is a failure.
+    pub fn give_up(&self) {
+        self.hopeless.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the client was given up.
+    pub fn is_given_up(&self) -> bool {
+        self.hopeless.load(Ordering::SeqCst)
     }
 
     /// Ready once `condition` holds; it is looked at whenever bytes were written or writing failed.

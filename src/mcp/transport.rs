@@ -135,6 +135,7 @@ impl StdioTransport {
             }
             Frame::Endless => {
                 tracing::error!(bytes = defaults::ENDLESS_LINE_BYTES, "a line does not end; giving the client up");
+                self.connection.give_up();
                 self.input_over()
             }
         }
