@@ -55,7 +55,8 @@ struct Options {
     /// Load every `*.json` manifest in DIR; may be repeated. `wasm://` entries are relative to DIR.
     #[arg(long = "tools", alias = "tools-dir", global = true, value_name = "DIR")]
     tools: Vec<PathBuf>,
-    /// Let tools read DIR, or read and write it with `:rw`; may be repeated. Relative paths of tools start at the first.
+    /// Let tools read DIR, or read and write it with `:rw`; may be repeated. Relative paths of tools start at the
+    /// first.
     #[arg(long, global = true, value_name = "DIR[:rw]")]
     allow: Vec<String>,
     /// The seed's form of --allow: several directories, separated by commas.

@@ -207,7 +207,9 @@ impl Resolver<'_> {
         if !flags.tools.is_empty() {
             folders.extend(flags.tools.iter().map(|folder| own_root(self.cwd.join(folder))));
         } else if let Some(list) = self.env("NURONES_TOOLS") {
-            folders.extend(list.split(',').map(|folder| own_root(self.cwd.join(folder.trim()))));
+            // An empty part joined to the working folder would be the working folder.
+            let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+            folders.extend(parts.map(|folder| own_root(self.cwd.join(folder))));
         } else if let Some(listed) = &file.tools {
             folders.extend(listed.iter().map(|folder| ManifestFolder { folder: root.join(folder), root: root.into() }));
         } else if let Some(beside) = config.and_then(Path::parent).map(|folder| folder.join("tools"))

@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rmcp::model::RequestId;
-use serde::Serialize;
+use rmcp::model::{JsonRpcMessage, ServerJsonRpcMessage};
 use tokio::sync::Notify;
 
 use super::stdio::Output;
-use super::tickets::Tickets;
+use super::tickets::{Number, Tickets};
 use crate::config::defaults;
 
 /// See the module documentation.
@@ -33,11 +32,11 @@ pub struct Connection {
     finished: AtomicBool,
 }
 
-/// Bytes waiting to be written, and the ids they answer.
+/// Bytes waiting to be written, and the tickets they answer.
 #[derive(Default)]
 struct Outbox {
     bytes: Vec<u8>,
-    ids: Vec<RequestId>,
+    answers: Vec<Number>,
     /// Bytes the writer has taken and not yet written.
     being_written: usize,
 }
@@ -48,15 +47,23 @@ impl Connection {
         ask(&mut self.tickets.lock())
     }
 
-    /// Puts the answer for `id` into the outbox if it is still owed.
-    pub fn answer(&self, id: RequestId, message: &impl Serialize) {
-        if self.tickets(|tickets| tickets.answer(&id)) {
-            self.push(Some(id), message);
+    /// Puts the answer of a ticket into the outbox, under the client's id, if it is still owed.
+    pub fn answer(&self, number: Number, mut message: ServerJsonRpcMessage) {
+        let Some(id) = self.tickets(|tickets| tickets.answer(number)) else { return };
+        match &mut message {
+            JsonRpcMessage::Response(response) => response.id = id,
+            JsonRpcMessage::Error(error) => error.id = Some(id),
+            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
         }
+        self.push(Some(number), &message);
     }
 
-    /// Puts a message that needs no ticket into the outbox.
-    pub fn push(&self, id: Option<RequestId>, message: &impl Serialize) {
+    /// Puts a message into the outbox that answers no ticket.
+    pub fn tell(&self, message: &ServerJsonRpcMessage) {
+        self.push(None, message);
+    }
+
+    fn push(&self, ticket: Option<Number>, message: &ServerJsonRpcMessage) {
         let mut outbox = self.outbox.lock();
         let before = outbox.bytes.len();
         if let Err(error) = serde_json::to_writer(&mut outbox.bytes, message) {
@@ -66,7 +73,7 @@ impl Connection {
         } else {
             outbox.bytes.push(b'\n');
         }
-        outbox.ids.extend(id);
+        outbox.answers.extend(ticket);
         drop(outbox);
         self.filled.notify_one();
     }
@@ -132,10 +139,10 @@ impl Connection {
     pub async fn write_to(self: Arc<Self>, mut output: Output) {
         let mut spare = Vec::new();
         loop {
-            let (bytes, ids) = {
+            let (bytes, answers) = {
                 let mut outbox = self.outbox.lock();
                 outbox.being_written = outbox.bytes.len();
-                (std::mem::replace(&mut outbox.bytes, std::mem::take(&mut spare)), std::mem::take(&mut outbox.ids))
+                (std::mem::replace(&mut outbox.bytes, std::mem::take(&mut spare)), std::mem::take(&mut outbox.answers))
             };
             if bytes.is_empty() {
                 self.filled.notified().await;
@@ -143,7 +150,7 @@ impl Connection {
             }
             let result = output.write(bytes).await;
             self.outbox.lock().being_written = 0;
-            self.tickets(|tickets| tickets.written(&ids));
+            self.tickets(|tickets| tickets.written(&answers));
             match result {
                 Ok(buffer) => spare = small_enough(buffer),
                 Err(error) => {

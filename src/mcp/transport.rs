@@ -11,7 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rmcp::RoleServer;
-use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
+use rmcp::model::{
+    CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientNotification, ErrorCode, ErrorData,
+    JsonRpcMessage, RequestId, ServerJsonRpcMessage,
+};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +24,7 @@ use super::envelope::{Envelope, INVALID_REQUEST, Refused, id_in_head};
 use super::error::{refused_inflight, refused_shutting_down};
 use super::framing::{Frame, Framer};
 use super::stdio::Input;
+use super::tickets::Number;
 use crate::actors::shared::Shared;
 use crate::config::{Performance, Shutdown, defaults};
 
@@ -35,8 +39,6 @@ pub struct StdioTransport {
     phase: Phase,
     max_inflight: usize,
     shutdown: Shutdown,
-    /// Whether rmcp has been given its first request. Before that it takes anything else for a broken handshake.
-    started: bool,
 }
 
 /// Where the connection is in its life.
@@ -69,7 +71,6 @@ impl StdioTransport {
             phase: Phase::Reading,
             max_inflight: performance.max_inflight,
             shutdown,
-            started: false,
         }
     }
 
@@ -148,11 +149,9 @@ impl StdioTransport {
                 self.refuse(refused);
                 None
             }
-            Envelope::Notification => self.parse(line, None).filter(|_| self.started),
-            Envelope::Cancel { id } => {
-                let known = self.connection.tickets(|tickets| tickets.cancel(&id));
-                if known { self.parse(line, None) } else { None }
-            }
+            // None of them tells us anything, and before the handshake is over rmcp takes them for a broken one.
+            Envelope::Notification => None,
+            Envelope::Cancel { id } => self.connection.tickets(|tickets| tickets.cancel(&id)).map(cancelled),
             Envelope::Request { id, is_tool_call } => self.take_on(line, id, is_tool_call),
         }
     }
@@ -162,13 +161,13 @@ impl StdioTransport {
         let limit = self.max_inflight + if is_tool_call { 0 } else { defaults::CONTROL_INFLIGHT };
         let (opened, in_flight) = self.connection.tickets(|tickets| {
             let in_flight = tickets.len();
-            (in_flight < limit && tickets.open(id.clone()), in_flight)
+            (if in_flight < limit { tickets.open(&id) } else { None }, in_flight)
         });
         if in_flight >= limit {
             self.push_error(Some(id), refused_inflight());
             return None;
         }
-        if !opened {
+        let Some(number) = opened else {
             self.refuse(Refused {
                 id: Some(id),
                 code: INVALID_REQUEST,
@@ -176,22 +175,22 @@ impl StdioTransport {
                 message: "a request with this id is in flight; this second one is not run".into(),
             });
             return None;
-        }
-        let message = self.parse(line, Some(id));
-        self.started |= message.is_some();
-        message
+        };
+        self.parse(line, number)
     }
 
-    /// The line as rmcp's type. What passes [`Envelope`] and not this is a request whose parameters make no sense.
-    fn parse(&mut self, line: &[u8], id: Option<RequestId>) -> Option<ClientJsonRpcMessage> {
+    /// The line as rmcp's type, under the number of its ticket. What passes [`Envelope`] and not this is a request whose
+    /// parameters make no sense.
+    fn parse(&self, line: &[u8], number: Number) -> Option<ClientJsonRpcMessage> {
         match serde_json::from_slice(line) {
-            Ok(message) => Some(message),
-            Err(error) => {
-                tracing::debug!(%error, "a message passed the envelope and not the types");
-                if let Some(id) = id {
-                    let error = ErrorData::invalid_params("the parameters do not fit the method", None);
-                    self.connection.answer(id.clone(), &ServerJsonRpcMessage::error(error, Some(id)));
-                }
+            Ok(ClientJsonRpcMessage::Request(mut request)) => {
+                request.id = RequestId::Number(number);
+                Some(ClientJsonRpcMessage::Request(request))
+            }
+            other => {
+                tracing::debug!(error = ?other.err(), "a message passed the envelope and not the types");
+                let error = ErrorData::invalid_params("the parameters do not fit the method", None);
+                self.connection.answer(number, ServerJsonRpcMessage::error(error, None));
                 None
             }
         }
@@ -205,7 +204,7 @@ impl StdioTransport {
 
     /// Writes an error that answers no ticket: the request was never taken on.
     fn push_error(&self, id: Option<RequestId>, error: ErrorData) {
-        self.connection.push(None, &ServerJsonRpcMessage::error(error, id));
+        self.connection.tell(&ServerJsonRpcMessage::error(error, id));
     }
 
     /// Waits until nothing is owed, interrupting guests when the time for that is up.
@@ -230,11 +229,16 @@ impl StdioTransport {
 
     /// The last resort: a worker that is stuck cannot answer, but the client must not wait for ever.
     fn answer_what_is_owed(&self) {
-        for id in self.connection.tickets(|tickets| tickets.owed()) {
-            let error = ServerJsonRpcMessage::error(refused_shutting_down(), Some(id.clone()));
-            self.connection.answer(id, &error);
+        for number in self.connection.tickets(|tickets| tickets.owed()) {
+            self.connection.answer(number, ServerJsonRpcMessage::error(refused_shutting_down(), None));
         }
     }
+}
+
+/// Tells rmcp that the request with this ticket is no longer wanted.
+fn cancelled(number: Number) -> ClientJsonRpcMessage {
+    let params = CancelledNotificationParam::new(Some(RequestId::Number(number)), None);
+    ClientJsonRpcMessage::notification(ClientNotification::CancelledNotification(CancelledNotification::new(params)))
 }
 
 impl Transport<RoleServer> for StdioTransport {
@@ -245,13 +249,15 @@ impl Transport<RoleServer> for StdioTransport {
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         let id = match &message {
-            JsonRpcMessage::Response(response) => Some(response.id.clone()),
-            JsonRpcMessage::Error(error) => error.id.clone(),
+            JsonRpcMessage::Response(response) => Some(&response.id),
+            JsonRpcMessage::Error(error) => error.id.as_ref(),
             JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
         };
         match id {
-            Some(id) => self.connection.answer(id, &message),
-            None => self.connection.push(None, &message),
+            Some(&RequestId::Number(number)) => self.connection.answer(number, message),
+            // rmcp only ever saw our numbers.
+            Some(id) => tracing::error!(%id, "an answer to a request that was never passed on"),
+            None => self.connection.tell(&message),
         }
         std::future::ready(Ok(()))
     }

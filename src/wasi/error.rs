@@ -207,7 +207,8 @@ impl Fault {
         Self {
             code: FaultCode::ToolTrapped,
             message: "the tool did something its sandbox does not allow; it has been restarted".to_owned(),
-            detail: Some(text.lines().next().unwrap_or_default().chars().take(200).collect()),
+            // The cause at the bottom; what is above it says where in the guest.
+            detail: Some(error.root_cause().to_string().lines().next().unwrap_or_default().chars().take(200).collect()),
         }
     }
 }

@@ -93,9 +93,15 @@ fn compile_tool(engine: &Engine, bytes: &[u8]) -> Result<Guest, LoadError> {
 
 fn compile_command(engine: &Engine, bytes: &[u8]) -> Result<Guest, LoadError> {
     let module = Module::from_binary(engine.raw(), bytes).map_err(unusable)?;
-    if module.get_export("_start").is_none_or(|export| export.func().is_none()) {
+    let Some(start) = module.get_export("_start").and_then(|export| export.func().cloned()) else {
         return Err(LoadError::Contract(
             "it is a core module without a `_start` function; build it as a WASI command or as a component".to_owned(),
+        ));
+    };
+    // Found here, or every call would fail.
+    if start.params().len() + start.results().len() > 0 {
+        return Err(LoadError::Contract(
+            "its `_start` takes or returns something; the one of a WASI command does neither".to_owned(),
         ));
     }
     let mut linker = Linker::new(engine.raw());
