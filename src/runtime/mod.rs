@@ -110,3 +110,6 @@ fn open_log(config: &Config) -> Result<SupervisionLog, StartError> {
     let boot = uuid::Uuid::now_v7().to_string();
     SupervisionLog::append_to(path, boot).map_err(|source| StartError::SupervisionLog { path: path.clone(), source })
 }
+
+#[cfg(test)]
+mod tests;
