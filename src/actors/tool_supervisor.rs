@@ -131,6 +131,10 @@ impl ToolSupervisorState {
     }
 
     fn worker_exited(&mut self, myself: &ActorRef<ToolSupervisorMsg>, index: usize, reason: &ExitReason) {
+        if self.workers[index].ready_since.is_none() && !matches!(reason, ExitReason::InitFailed(_)) {
+            // Exits overtake messages: it was ready, and its word of that is still on the way.
+            self.worker_ready(index);
+        }
         let slot = &self.tool.slots[index];
         let path = self.tool.worker_path(index);
         let incarnation = slot.incarnation.load(Ordering::SeqCst);

@@ -70,7 +70,7 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
     };
     let exit = match admission::admit(&tool, arguments, &frame, CancellationToken::new(), None) {
         Ok(mut admitted) => report(&tool, admitted.answer.wait().await, &frame, args.json),
-        Err(Denied::Fault(fault)) => failed(&fault, &frame, args.json),
+        Err(Denied::Fault(fault)) => failed(&tool, &fault, &frame, args.json),
         Err(Denied::Protocol(error)) => {
             complain(&error.message);
             Exit::Unavailable
@@ -101,8 +101,8 @@ fn parse(config: &Config, args: &CallArgs) -> Result<(serde_json::Map<String, Va
 fn report(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame, json: bool) -> Exit {
     match outcome {
         CallOutcome::Finished(output) => finished(tool, output, frame, json),
-        CallOutcome::Faulted(fault) => failed(&fault, frame, json),
-        CallOutcome::Lost => failed(&error::lost(), frame, json),
+        CallOutcome::Faulted(fault) => failed(tool, &fault, frame, json),
+        CallOutcome::Lost => failed(tool, &error::lost(), frame, json),
         CallOutcome::Refused(refusal) => {
             complain(&error::refused(refusal, &tool.published, tool.retry_after()).message);
             Exit::Unavailable
@@ -126,9 +126,9 @@ fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame, json: b
     Exit::Done
 }
 
-fn failed(fault: &Fault, frame: &ContextFrame, json: bool) -> Exit {
+fn failed(tool: &ToolEntry, fault: &Fault, frame: &ContextFrame, json: bool) -> Exit {
     if json {
-        return print_json(&tools::faulted(fault, frame), Exit::Failed);
+        return print_json(&tools::faulted(tool, fault, frame), Exit::Failed);
     }
     complain(&fault.to_string());
     Exit::Failed

@@ -78,9 +78,22 @@ pub fn host_bug() -> ErrorData {
     ErrorData::internal_error("the server failed on this request; its log says why", None)
 }
 
-/// The fault as it stands in `_meta`.
-pub fn fault_meta(fault: &Fault) -> Value {
-    let mut meta = json!({ "code": fault.code.as_str(), "retryable": fault.code.retryable() });
+/// This server has no such thing; `method` is known to the protocol.
+pub fn not_offered(method: &str) -> ErrorData {
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("{method} is not offered: this server has tools only"), None)
+}
+
+/// Nobody knows this method.
+pub fn unknown_method(method: &str) -> ErrorData {
+    const METHOD_CHARS: usize = 80;
+    let method: String = method.chars().take(METHOD_CHARS).collect();
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: {method}"), None)
+}
+
+/// The fault as it stands in `_meta`. Trying again is advised only where a call that was half done does no harm:
+/// `repeatable` says that the tool changes nothing, or nothing more the second time.
+pub fn fault_meta(fault: &Fault, repeatable: bool) -> Value {
+    let mut meta = json!({ "code": fault.code.as_str(), "retryable": fault.code.retryable() && repeatable });
     if let Some(detail) = &fault.detail {
         let key = match fault.code {
             FaultCode::ExitCode => "exitCode",
@@ -93,5 +106,8 @@ pub fn fault_meta(fault: &Fault) -> Value {
 
 /// The fault of a call whose worker died.
 pub fn lost() -> Fault {
-    Fault::new(FaultCode::WorkerLost, "the tool's worker was lost during the call and is being replaced; try again")
+    Fault::new(
+        FaultCode::WorkerLost,
+        "the tool's worker was lost during the call and is being replaced; see what was done, then try again",
+    )
 }

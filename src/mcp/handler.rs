@@ -3,7 +3,6 @@
 //! Both protocol eras come in here; rmcp tells them apart and shapes the results. A handler that panics is answered
 //! with −32603 instead of never.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -25,6 +24,9 @@ use crate::wasi::store::Progress;
 
 /// Progress reports on their way to the client; more are dropped, never waited for.
 const PROGRESS_QUEUE: usize = 16;
+
+/// How long a client may keep the tool list, in milliseconds. It cannot change while the process lives.
+const LIST_TTL_MS: u64 = 300_000;
 
 /// The handler of one connection.
 #[derive(Clone)]
@@ -66,7 +68,7 @@ impl ToolHandler {
                 };
                 result(tool, outcome, &frame)
             }
-            Err(Denied::Fault(fault)) => Ok(tools::faulted(&fault, &frame)),
+            Err(Denied::Fault(fault)) => Ok(tools::faulted(tool, &fault, &frame)),
             Err(Denied::Protocol(error)) => Err(error),
         }
     }
@@ -82,8 +84,8 @@ impl ToolHandler {
 fn result(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame) -> Result<CallToolResult, ErrorData> {
     match outcome {
         CallOutcome::Finished(output) => Ok(tools::finished(tool, output, frame)),
-        CallOutcome::Faulted(fault) => Ok(tools::faulted(&fault, frame)),
-        CallOutcome::Lost => Ok(tools::faulted(&error::lost(), frame)),
+        CallOutcome::Faulted(fault) => Ok(tools::faulted(tool, &fault, frame)),
+        CallOutcome::Lost => Ok(tools::faulted(tool, &error::lost(), frame)),
         CallOutcome::Refused(refusal) => Err(error::refused(refusal, &tool.published, tool.retry_after())),
     }
 }
@@ -160,6 +162,7 @@ impl ServerHandler for ToolHandler {
     ) -> Result<ListToolsResult, ErrorData> {
         let mut list = self.list(request.as_ref())?;
         if is_modern(&context) {
+            list.ttl_ms = Some(LIST_TTL_MS);
             tools::sign(list.meta.get_or_insert_default());
         }
         Ok(list)
@@ -197,16 +200,18 @@ impl ServerHandler for ToolHandler {
             known @ ("initialize" | "ping" | "tools/list" | "server/discover") => {
                 ErrorData::invalid_params(format!("the parameters of {known} are malformed"), None)
             }
-            _ => ErrorData::new(ErrorCode::METHOD_NOT_FOUND, Cow::Owned(request.method), None),
+            unknown => error::unknown_method(unknown),
         })
     }
+
+    // rmcp answers these with empty results by default, as if they were offered.
 
     async fn complete(
         &self,
         _: CompleteRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+        Err(error::not_offered("completion/complete"))
     }
 
     async fn list_prompts(
@@ -214,7 +219,7 @@ impl ServerHandler for ToolHandler {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        Err(error::not_offered("prompts/list"))
     }
 
     async fn list_resources(
@@ -222,7 +227,7 @@ impl ServerHandler for ToolHandler {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        Err(error::not_offered("resources/list"))
     }
 
     async fn list_resource_templates(
@@ -230,6 +235,6 @@ impl ServerHandler for ToolHandler {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        Err(error::not_offered("resources/templates/list"))
     }
 }

@@ -46,24 +46,25 @@ pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame) -> 
     let content = output.content.into_iter().map(|content| block(tool, content)).collect();
     let mut result = CallToolResult::success(content);
     result.structured_content = output.structured;
-    result.meta = Some(meta(frame, None));
+    result.meta = Some(meta(frame));
     result
 }
 
 /// The result of a call that failed.
-pub fn faulted(fault: &Fault, frame: &ContextFrame) -> CallToolResult {
+pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: &ContextFrame) -> CallToolResult {
     let mut result = CallToolResult::error(vec![ContentBlock::text(fault.message.clone())]);
-    result.meta = Some(meta(frame, Some(fault)));
+    let mut meta = meta(frame);
+    let definition = &tool.loaded.definition;
+    let repeatable = definition.read_only || definition.idempotent;
+    meta.insert(FAULT_META_KEY.to_owned(), error::fault_meta(fault, repeatable));
+    result.meta = Some(meta);
     result
 }
 
-/// What was used, and what went wrong.
-fn meta(frame: &ContextFrame, fault: Option<&Fault>) -> MetaObject {
+/// What was used.
+fn meta(frame: &ContextFrame) -> MetaObject {
     let mut meta = MetaObject::default();
     meta.insert(frame::META_KEY.to_owned(), Value::Object(frame.values().clone()));
-    if let Some(fault) = fault {
-        meta.insert(FAULT_META_KEY.to_owned(), error::fault_meta(fault));
-    }
     meta
 }
 

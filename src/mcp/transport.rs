@@ -91,9 +91,10 @@ impl StdioTransport {
                 return None;
             }
             let has_room = self.connection.has_room();
+            let changed = |connection: &Connection| connection.is_broken() || connection.has_room() != has_room;
             tokio::select! {
                 () = self.stop.cancelled() => return self.input_over(),
-                () = self.connection.until(|connection| connection.is_broken() || connection.has_room() != has_room) => {}
+                () = self.connection.until(changed) => {}
                 read = self.input.read(self.framer.buffer()), if has_room => match read {
                     Ok(1..) => {}
                     Ok(0) => return self.end_of_input(),
