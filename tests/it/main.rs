@@ -6,6 +6,34 @@
 //! No test sleeps to wait for something, and none asserts how fast something is; a time limit only turns a hang into a
 //! failure.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests: a panic is their failure")]
+
 mod support;
 
 mod call;
+mod cancel;
+mod cli;
+mod commands;
+mod config;
+mod eof;
+mod eras;
+mod frames;
+mod fs_tools;
+mod fs_write;
+mod grants;
+mod guests;
+mod hostile_commands;
+mod lines;
+mod manifests;
+mod modules;
+mod odd_files;
+mod overload;
+mod process;
+mod protocol;
+mod rmcp_client;
+mod sandbox;
+mod snapshots;
+mod stdio_kinds;
+mod supervision;
+mod tidy;
+mod wat_guests;

@@ -165,14 +165,18 @@ fn shaped_fault(answer: &Value) -> Value {
 fn every_fault_says_its_code_and_whether_trying_again_helps() {
     let sandbox = sandbox();
     sandbox.prebuilt_tool("short", "probe", json!({"deadline_ms": 50, "output_kb": 16, "memory_mb": 8}));
+    // A command without permissions changes nothing, so it may be tried again; the probe promises no such thing.
+    let looping = r#"(module (func (export "_start") (loop br 0)))"#;
+    sandbox.wat_tool("harmless", looping, json!({"deadline_ms": 50}));
     let mut client = sandbox.server().start_session();
     let trapped = |trap: &str| json!({"code": "tool_trapped", "retryable": false, "trap": trap});
     let plain = |code: &str, retryable: bool| json!({"code": code, "retryable": retryable});
     for (tool, arguments, expected) in [
         ("probe", json!({"verb": "trap"}), trapped("UnreachableCodeReached")),
         ("probe", json!({"verb": "recurse"}), trapped("StackOverflow")),
-        ("short", json!({"verb": "sleep", "ms": 3_600_000}), plain("deadline_exceeded", true)),
-        ("short", json!({"verb": "spin"}), plain("deadline_exceeded", true)),
+        ("short", json!({"verb": "sleep", "ms": 3_600_000}), plain("deadline_exceeded", false)),
+        ("harmless", json!({}), plain("deadline_exceeded", true)),
+        ("short", json!({"verb": "spin"}), plain("deadline_exceeded", false)),
         ("short", json!({"verb": "big", "bytes": 100_000}), plain("output_limit", false)),
         ("short", json!({"verb": "alloc"}), plain("memory_limit", false)),
         (

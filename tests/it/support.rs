@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+pub use crate::process::{log_lines, wait_for_log};
+
 /// The executable under test.
 pub const SERVER: &str = env!("CARGO_BIN_EXE_nurones-mcp");
 
@@ -174,7 +176,7 @@ pub struct Output {
 impl Output {
     /// Every line of standard output as a JSON-RPC message; anything else on it is a failure.
     pub fn messages(&self) -> Vec<Value> {
-        self.stdout.lines().map(|line| message(line)).collect()
+        self.stdout.lines().map(message).collect()
     }
 
     /// The answer to `id`; there must be exactly one.
@@ -189,6 +191,11 @@ impl Output {
     pub fn assert_success(&self) -> &Self {
         assert!(self.status.success(), "{}\nstdout:\n{}\nstderr:\n{}", self.status, self.stdout, self.stderr);
         self
+    }
+
+    /// The exit code; a process that was killed is a failure.
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| panic!("{}\nstderr:\n{}", self.status, self.stderr))
     }
 }
 
@@ -354,7 +361,8 @@ impl Client {
         self.early.iter().cloned().collect()
     }
 
-    fn wait_for(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Waits for a message that fits, keeping what else comes for later.
+    pub fn wait_for(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(position) = self.early.iter().position(&wanted) {
             return self.early.remove(position).unwrap();
         }
@@ -387,10 +395,26 @@ impl Client {
     /// Closes the input and waits for the end: what else was written, and how the process ended.
     pub fn finish(mut self) -> (Vec<Value>, ExitStatus) {
         self.close_input();
+        self.ended()
+    }
+
+    /// Whether the server is gone.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for the end without closing the input: what else was written, and how the process ended.
+    pub fn ended(&mut self) -> (Vec<Value>, ExitStatus) {
         let status = wait(&mut self.child);
         let mut rest: Vec<Value> = self.early.drain(..).collect();
         rest.extend(self.lines.iter().map(|line| message(&line)));
         (rest, status)
+    }
+
+    /// Calls a tool with a ContextFrame.
+    pub fn call_framed(&mut self, tool: &str, arguments: Value, frame: Value) -> Value {
+        let meta = json!({"io.nurones/context": frame});
+        self.request("tools/call", json!({"name": tool, "arguments": arguments, "_meta": meta}))
     }
 }
 
@@ -409,20 +433,9 @@ pub fn fault(answer: &Value) -> (String, String) {
     (code.to_owned(), result["content"][0]["text"].as_str().unwrap().to_owned())
 }
 
-/// The lines of a supervision log.
-pub fn log_lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("every line is JSON")).collect()
-}
-
-/// Waits until the supervision log has a line that fits.
-pub fn wait_for_log(path: &Path, wanted: impl Fn(&Value) -> bool) -> Value {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(line) = log_lines(path).into_iter().find(&wanted) {
-            return line;
-        }
-        assert!(Instant::now() < until, "the line did not come; the log:\n{:#?}", log_lines(path));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// The first text block of an answer that must be a success.
+pub fn text(answer: &Value) -> &str {
+    let result = &answer["result"];
+    assert_ne!(result["isError"], true, "{answer}");
+    result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
 }
