@@ -3,7 +3,7 @@
 //! The two fs tools are inside the binary; manifests add to them or replace them by name. One bad manifest or module
 //! never keeps the others from serving.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use super::engine::Engine;
 use super::error::{Fault, LoadError};
 use super::executor::Executor;
 use super::guest::Guest;
-use super::manifest::{Entry, Manifest, Permissions};
+use super::manifest::{Entry, Manifest, Permissions, published_name};
 use super::schema;
 use super::store::Sandbox;
 use super::warm::WarmInstance;
@@ -124,10 +124,11 @@ impl Catalogue {
     }
 }
 
-/// Reads every manifest, by published name. A manifest from a folder replaces an embedded one; of two from folders the
-/// second is refused.
+/// Reads every manifest, by published name. A manifest from a folder replaces an embedded one, even when it is refused:
+/// whoever wrote it meant to change the tool, perhaps to narrow it. Of two from folders the second is refused.
 fn gather(folders: &[ManifestFolder], refused: &mut Vec<Refused>) -> BTreeMap<String, Manifest> {
     let mut manifests: BTreeMap<String, Manifest> = BTreeMap::new();
+    let mut spoilt: BTreeSet<String> = BTreeSet::new();
     for folder in folders {
         for path in manifest_files(folder, refused) {
             match Manifest::read(&path, &folder.root) {
@@ -143,11 +144,16 @@ fn gather(folders: &[ManifestFolder], refused: &mut Vec<Refused>) -> BTreeMap<St
                         }
                     }
                 }
-                Err(error) => refused.push(Refused { source: path, error }),
+                Err(error) => {
+                    if let LoadError::Manifest { name: Some(name), .. } = &error {
+                        spoilt.insert(published_name(name));
+                    }
+                    refused.push(Refused { source: path, error });
+                }
             }
         }
     }
-    for manifest in embedded() {
+    for manifest in embedded().filter(|manifest| !spoilt.contains(&manifest.published_name())) {
         manifests.entry(manifest.published_name()).or_insert(manifest);
     }
     manifests

@@ -1,10 +1,12 @@
 //! A command guest: the seed's kind. One run per call, JSON in, JSON out.
 //!
 //! Standard input is exactly the arguments. `{"ok":true,"data":…}` on standard output becomes the result,
-//! `{"ok":false,"error":…}` a tool error, and anything else text as it is. The ContextFrame is the environment
+//! `{"ok":false,"error":…}` a tool error, and anything else text as it is. With `"encoding":"base64"` the data are bytes. The ContextFrame is the environment
 //! variable `NURONES_CONTEXT`, the only one.
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value};
 use wasmtime::{InstancePre, Store};
 use wasmtime_wasi::I32Exit;
 
@@ -69,11 +71,7 @@ fn interpret(stdout: Vec<u8>) -> Result<GuestOutput, Fault> {
         return Ok(GuestOutput::text(text));
     };
     match answer.get("ok") {
-        Some(Value::Bool(true)) => Ok(GuestOutput::text(match answer.remove("data") {
-            Some(Value::String(data)) => data,
-            Some(data) => data.to_string(),
-            None => String::new(),
-        })),
+        Some(Value::Bool(true)) => Ok(data(&mut answer)),
         Some(Value::Bool(false)) => Err(Fault::new(
             FaultCode::ToolError,
             match answer.remove("error") {
@@ -84,6 +82,22 @@ fn interpret(stdout: Vec<u8>) -> Result<GuestOutput, Fault> {
         )),
         _ => Ok(GuestOutput::text(text)),
     }
+}
+
+/// The data of a successful answer: text, or bytes when it says so and they are.
+fn data(answer: &mut Map<String, Value>) -> GuestOutput {
+    let text = match answer.remove("data") {
+        Some(Value::String(data)) => data,
+        Some(data) => data.to_string(),
+        None => String::new(),
+    };
+    let is_base64 = answer.get("encoding").is_some_and(|encoding| encoding == "base64");
+    if is_base64 && let Ok(data) = BASE64_STANDARD.decode(&text) {
+        let mime_type = answer.get("mimeType").and_then(Value::as_str).unwrap_or("application/octet-stream");
+        let content = Content::Blob { data, mime_type: mime_type.to_owned() };
+        return GuestOutput { content: vec![content], structured: None };
+    }
+    GuestOutput::text(text)
 }
 
 fn log_stderr(tool: &str, store: &Store<CommandState>) {
@@ -112,6 +126,10 @@ mod tests {
         assert_eq!(text(r#"{"ok":false,"error":"no such file"}"#), Err("no such file".to_owned()));
         assert_eq!(text("plain\n"), Ok("plain\n".to_owned()));
         assert_eq!(text(r#"{"other":1}"#), Ok(r#"{"other":1}"#.to_owned()));
+        assert!(matches!(
+            interpret(br#"{"ok":true,"data":"/w==","encoding":"base64"}"#.to_vec()).unwrap().content.as_slice(),
+            [Content::Blob { data, .. }] if data == &[0xff]
+        ));
         assert!(matches!(
             interpret(vec![0xff]).unwrap().content.as_slice(),
             [Content::Blob { data, .. }] if data == &[0xff]

@@ -37,6 +37,8 @@ pub enum LoadError {
     Manifest {
         /// The manifest.
         path: PathBuf,
+        /// The name of its tool, if that could be read.
+        name: Option<String>,
         /// Every mistake found.
         mistakes: Vec<Mistake>,
     },

@@ -116,7 +116,10 @@ impl Manifest {
         let mistakes = fields.finish();
         match manifest {
             Some(manifest) if mistakes.is_empty() => Ok(manifest),
-            _ => Err(LoadError::Manifest { path: source.to_owned(), mistakes }),
+            _ => {
+                let name = map.get("name").and_then(Value::as_str).map(str::to_owned);
+                Err(LoadError::Manifest { path: source.to_owned(), name, mistakes })
+            }
         }
     }
 

@@ -31,8 +31,10 @@ impl Grant {
     /// # Errors
     /// When it is no directory, cannot be opened, or its name is not UTF-8.
     pub fn open(path: &Path, base: &Path, writable: bool) -> io::Result<Self> {
-        let given = lexically_normal(&base.join(path));
+        let given = base.join(path);
+        // The kernel says where a path leads; `link/..` is not where its name suggests.
         let canonical = given.canonicalize()?;
+        let given = lexically_normal(&given);
         let directory = File::open(&canonical)?;
         if !directory.metadata()?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
@@ -43,7 +45,8 @@ impl Grant {
                 .to_str()
                 .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8"))?
                 .to_owned();
-            if !guest_names.contains(&name) {
+            let leads_here = Path::new(&name).canonicalize().is_ok_and(|path| path == canonical);
+            if leads_here && !guest_names.contains(&name) {
                 guest_names.push(name);
             }
         }
@@ -161,6 +164,19 @@ mod tests {
             grant.guest_names,
             [root.path().join("link").to_str().unwrap(), real.to_str().unwrap()].map(str::to_owned)
         );
+    }
+
+    #[test]
+    fn a_path_leads_where_the_system_says_and_not_where_its_name_suggests() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().canonicalize().unwrap();
+        std::fs::create_dir_all(folder.join("far/away")).unwrap();
+        std::fs::create_dir(folder.join("x")).unwrap();
+        std::fs::create_dir(folder.join("far/x")).unwrap();
+        std::os::unix::fs::symlink(folder.join("far/away"), folder.join("link")).unwrap();
+        let grant = Grant::open(Path::new("link/../x"), &folder, false).unwrap();
+        assert_eq!(grant.canonical, folder.join("far/x"));
+        assert_eq!(grant.guest_names, [folder.join("far/x").to_str().unwrap()]);
     }
 
     #[test]

@@ -218,6 +218,15 @@ fn a_replacement_that_cannot_load_is_not_replaced_by_the_built_in_tool() {
 }
 
 #[test]
+fn a_misspelt_replacement_is_not_replaced_by_the_built_in_tool() {
+    let sandbox = Sandbox::new();
+    printer(&sandbox, "mine", "x", json!({"name": "fs.read", "deadline_sm": 5}));
+    let (report, _) = report(&[sandbox.path("tools")]);
+    assert_eq!(names(&report), ["fs_write"], "a limit that was meant must not turn into none");
+    assert!(reasons(&report)[0].contains("deadline_sm"));
+}
+
+#[test]
 fn an_entry_is_relative_to_its_folder_or_absolute() {
     let sandbox = Sandbox::new();
     let module = wat::parse_str(printing("found", "")).unwrap();
