@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::exit::{Exit, complain, control_runtime, print};
+use super::exit::{Exit, complain, print, run_on_control_plane};
 use crate::actors::message::CallOutcome;
 use crate::actors::tool_table::ToolEntry;
 use crate::config::Config;
@@ -33,16 +33,7 @@ pub struct CallArgs {
 
 /// Runs the call.
 pub fn run(config: &Config, args: &CallArgs) -> Exit {
-    let runtime = match control_runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("cannot start: {error}"));
-            return Exit::Internal;
-        }
-    };
-    let exit = runtime.block_on(call(config, args));
-    runtime.shutdown_background();
-    exit
+    run_on_control_plane(call(config, args))
 }
 
 async fn call(config: &Config, args: &CallArgs) -> Exit {

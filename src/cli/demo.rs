@@ -13,7 +13,7 @@ use rmcp::{ServiceError, ServiceExt};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use super::exit::{Exit, complain, control_runtime, print};
+use super::exit::{Exit, complain, print, run_on_control_plane};
 use crate::frame;
 use crate::mcp::error::FAULT_META_KEY;
 
@@ -25,14 +25,15 @@ const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the demo.
 pub fn run() -> Exit {
-    let told = control_runtime().map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(demo()));
-    match told {
-        Ok(()) => Exit::Done,
-        Err(problem) => {
-            complain(&format!("the demo failed: {problem}"));
-            Exit::Failed
+    run_on_control_plane(async {
+        match demo().await {
+            Ok(()) => Exit::Done,
+            Err(problem) => {
+                complain(&format!("the demo failed: {problem}"));
+                Exit::Failed
+            }
         }
-    }
+    })
 }
 
 async fn demo() -> Result<(), String> {

@@ -53,7 +53,17 @@ pub fn print(bytes: &[u8]) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// The runtime of the control plane: one thread, as nothing on it ever blocks.
-pub fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+/// Runs a command on the runtime of the control plane: one thread, as nothing on it ever blocks.
+pub fn run_on_control_plane(command: impl Future<Output = Exit>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            return Exit::Internal;
+        }
+    };
+    let exit = runtime.block_on(command);
+    // A thread may be stuck in the system; the process does not wait for it.
+    runtime.shutdown_background();
+    exit
 }

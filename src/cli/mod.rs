@@ -6,12 +6,13 @@ pub mod exit;
 mod serve;
 mod tools;
 
+use std::env::VarError;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Flags};
+use crate::config::{Config, ConfigError, Flags, VARIABLES};
 use exit::Exit;
 
 /// Serves tools to MCP clients over stdio. Each tool is a WASI guest in its own warm, supervised sandbox.
@@ -82,6 +83,12 @@ impl Options {
         };
         let cwd = std::env::current_dir()
             .map_err(|error| ConfigError { mistakes: vec![format!("the working folder is gone: {error}")] })?;
+        // Unset and unreadable are not the same: a lost FS_ALLOWLIST would only look like a denial.
+        let unreadable = VARIABLES.iter().filter(|name| matches!(std::env::var(name), Err(VarError::NotUnicode(_))));
+        let mistakes: Vec<String> = unreadable.map(|name| format!("{name}: must be UTF-8")).collect();
+        if !mistakes.is_empty() {
+            return Err(ConfigError { mistakes });
+        }
         Config::resolve(&flags, |name| std::env::var(name).ok(), &cwd)
     }
 }

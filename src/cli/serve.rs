@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::exit::{Exit, complain, control_runtime};
+use super::exit::{Exit, complain, run_on_control_plane};
 use crate::config::Config;
 use crate::mcp::stdio::Stdio;
 use crate::runtime::Runtime;
@@ -12,17 +12,7 @@ use crate::telemetry;
 
 /// Serves one client over stdio.
 pub fn run(config: &Config) -> Exit {
-    let runtime = match control_runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("cannot start: {error}"));
-            return Exit::Internal;
-        }
-    };
-    let exit = runtime.block_on(serve(config));
-    // A thread may be stuck in the system; the process does not wait for it.
-    runtime.shutdown_background();
-    exit
+    run_on_control_plane(serve(config))
 }
 
 async fn serve(config: &Config) -> Exit {

@@ -11,6 +11,16 @@ use crate::frame::FrameDefaults;
 use crate::wasi::catalogue::ManifestFolder;
 use crate::wasi::sandbox::{Grant, Policy};
 
+/// The environment variables that are read here.
+pub const VARIABLES: [&str; 6] = [
+    "NURONES_CONFIG",
+    "NURONES_TOOLS",
+    "NURONES_SUPERVISION_LOG",
+    "NURONES_MAX_INFLIGHT",
+    "FS_ALLOWLIST",
+    "CONTEXT_ENGINE",
+];
+
 /// What the command line says; everything is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {

@@ -138,6 +138,16 @@ fn a_config_that_is_no_json_object_is_said_so() {
 }
 
 #[test]
+fn a_variable_that_is_not_text_is_a_mistake_and_not_unset() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut server = ServerCommand::bare();
+    server.env("FS_ALLOWLIST", std::ffi::OsStr::from_bytes(b"/tmp/\xff"));
+    let output = server.run("");
+    assert_eq!(output.code(), 64);
+    assert!(output.stderr.contains("FS_ALLOWLIST: must be UTF-8"), "{}", output.stderr);
+}
+
+#[test]
 fn a_flag_beats_the_environment_which_beats_the_file() {
     let sandbox = Sandbox::new();
     for folder in ["file", "env", "flag"] {
