@@ -158,6 +158,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let real = root.path().canonicalize().unwrap().join("real");
         std::fs::create_dir(&real).unwrap();
+        std::fs::create_dir(root.path().join("x")).unwrap();
         std::os::unix::fs::symlink(&real, root.path().join("link")).unwrap();
         let grant = Grant::open(Path::new("./x/../link"), root.path(), false).unwrap();
         assert_eq!(
