@@ -11,7 +11,7 @@ use crate::config::defaults;
 use crate::wasi::contract::bindings::FileToolPre;
 use crate::wasi::engine::Engine;
 use crate::wasi::error::Fault;
-use crate::wasi::manifest::{Isolation, Permissions};
+use crate::wasi::manifest::Permissions;
 use crate::wasi::store::{Sandbox, ToolState};
 use crate::wasi::warm::WarmInstance;
 
@@ -33,7 +33,7 @@ pub struct WarmStores {
 impl WarmStores {
     /// Whether instances of `tool` outlive a call.
     pub fn keeps(tool: &ToolEntry) -> bool {
-        tool.loaded.manifest.isolation == Isolation::Warm
+        tool.loaded.is_warm()
     }
 
     /// Whether there is an instance for `key`.

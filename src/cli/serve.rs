@@ -1,5 +1,7 @@
 //! The server: standard input to standard output, until the client is done or the process is told to stop.
 
+use std::io::IsTerminal;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +18,9 @@ pub fn run(config: &Config) -> Exit {
 }
 
 async fn serve(config: &Config) -> Exit {
+    if std::io::stdin().is_terminal() {
+        tracing::info!("waiting for an MCP client on standard input; see --help for commands to use by hand");
+    }
     // First of all: from here on nothing but the connection can write to the client.
     let stdio = match Stdio::take() {
         Ok(stdio) => stdio,

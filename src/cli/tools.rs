@@ -7,7 +7,6 @@ use super::exit::{Exit, complain, print};
 use crate::config::Config;
 use crate::wasi::catalogue::Catalogue;
 use crate::wasi::engine::Engine;
-use crate::wasi::manifest::Isolation;
 
 /// Arguments of `tools`.
 #[derive(Debug, Args)]
@@ -45,7 +44,7 @@ fn as_text(config: &Config, catalogue: &Catalogue) -> String {
             manifest.version,
             tool.guest.kind(),
             manifest.permissions.words(),
-            if manifest.isolation == Isolation::Warm { "warm" } else { "fresh" },
+            if tool.is_warm() { "warm" } else { "fresh" },
             manifest.source.display(),
         ));
         lines.push(format!("    {}", tool.definition.description));

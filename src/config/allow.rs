@@ -47,7 +47,8 @@ impl AllowedDir {
     /// One sentence saying why it cannot be allowed.
     pub fn open(&self, base: &Path) -> Result<Grant, String> {
         Grant::open(&self.path, base, self.writable).map_err(|error| {
-            format!("cannot allow the directory {}: {error}; create it or correct the path", self.path.display())
+            let path = base.join(&self.path);
+            format!("cannot allow the directory {}: {error}; create it or correct the path", path.display())
         })
     }
 }

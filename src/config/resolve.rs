@@ -192,7 +192,7 @@ impl Resolver<'_> {
         } else if let Some(list) = from_env {
             ("FS_ALLOWLIST", self.cwd, vec![AllowedDir::parse_list(&list)])
         } else {
-            ("policies.fs_allowlist", root, vec![Ok(file.unwrap_or_default().to_vec())])
+            ("config file, `policies.fs_allowlist`", root, vec![Ok(file.unwrap_or_default().to_vec())])
         };
         let mut grants: Vec<Grant> = Vec::new();
         for dirs in entries {

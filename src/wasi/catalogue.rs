@@ -15,7 +15,7 @@ use super::engine::Engine;
 use super::error::{Fault, LoadError};
 use super::executor::Executor;
 use super::guest::Guest;
-use super::manifest::{Entry, Manifest, Permissions, published_name};
+use super::manifest::{Entry, Isolation, Manifest, Permissions, published_name};
 use super::schema;
 use super::store::Sandbox;
 use super::warm::WarmInstance;
@@ -56,6 +56,13 @@ pub struct Loaded {
     pub definition: Definition,
     /// Whether its code is one of the embedded guests, which may do file operations on the worker's own thread.
     pub trusted_io: bool,
+}
+
+impl Loaded {
+    /// Whether its instances outlive a call; a command's never do.
+    pub fn is_warm(&self) -> bool {
+        matches!(self.guest, Guest::Tool(_)) && self.manifest.isolation == Isolation::Warm
+    }
 }
 
 /// What clients are told about a tool.

@@ -100,16 +100,13 @@ impl Policy {
         &self.grants
     }
 
-    /// The grants a guest with `permissions` sees, and how. WASI knows no write-only directory, so `write` implies
-    /// reading what may be written, and a tool with only `write` does not see the read-only directories at all.
+    /// The grants a guest with `permissions` sees, and how. WASI knows no write-only directory, so `write` implies `read`.
+    /// A tool that may do anything sees all of them, so that a relative path means the same directory to every tool.
     fn mounts(&self, permissions: Permissions) -> impl Iterator<Item = (&Grant, FsPerms)> {
         self.grants.iter().filter_map(move |grant| {
             let writable = grant.writable && permissions.write;
-            match (permissions.read, writable) {
-                (_, true) => Some((grant, FsPerms::ReadWrite)),
-                (true, false) => Some((grant, FsPerms::ReadOnly)),
-                (false, false) => None,
-            }
+            let perms = if writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            (!permissions.is_none()).then_some((grant, perms))
         })
     }
 
@@ -149,7 +146,7 @@ mod tests {
         let (_root, policy) = policy();
         assert_eq!(seen(&policy, false, false), []);
         assert_eq!(seen(&policy, true, false), [(false, FsPerms::ReadOnly), (true, FsPerms::ReadOnly)]);
-        assert_eq!(seen(&policy, false, true), [(true, FsPerms::ReadWrite)]);
+        assert_eq!(seen(&policy, false, true), [(false, FsPerms::ReadOnly), (true, FsPerms::ReadWrite)]);
         assert_eq!(seen(&policy, true, true), [(false, FsPerms::ReadOnly), (true, FsPerms::ReadWrite)]);
     }
 
