@@ -23,6 +23,11 @@ fn shown(path: impl AsRef<Path>) -> String {
 fn no_mode_writes(client: &mut Client, path: &str) {
     for mode in ["create", "overwrite", "append"] {
         let (code, said) = client.call_fault("fs_write", json!({"path": path, "content": "spoilt", "mode": mode}));
+        if mode == "create" && code == "invalid_arguments" {
+            // What may be read may be seen to exist, and that is found out first.
+            assert!(said.contains("already exists"), "{path}: {said}");
+            continue;
+        }
         assert_eq!(code, "permission_denied", "{path} {mode}: {said}");
         assert!(said.contains("--allow DIR:rw"), "{path} {mode}: {said}");
     }
@@ -180,6 +185,10 @@ fn a_relative_path_starts_at_the_first_grant() {
         assert_eq!(client.call_text("fs_read", json!({"path": format!("{one}/a.txt")})), "one");
         assert_eq!(client.call_text("fs_read", json!({"path": format!("{two}/a.txt")})), "two");
     }
+    // To a tool that writes it is the same directory, although it may only write the other one.
+    let mut client = allowing(&[&one, &format!("{two}:rw")]).start_session();
+    assert_eq!(client.call_fault("fs_write", json!({"path": "b.txt", "content": "x"})).0, "permission_denied");
+    assert_eq!((sandbox.names("one"), sandbox.names("two")), (vec!["a.txt".to_owned()], vec!["a.txt".to_owned()]));
 }
 
 #[test]
