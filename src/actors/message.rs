@@ -15,7 +15,6 @@ use ractor::ActorId;
 use tokio_util::sync::CancellationToken;
 
 use super::reply::Reply;
-use crate::frame::ContextFrame;
 use crate::wasi::call::{GuestOutput, GuestRequest};
 use crate::wasi::error::{Fault, FaultCode};
 use crate::wasi::manifest::Permissions;
@@ -25,8 +24,10 @@ use crate::wasi::manifest::Permissions;
 pub struct Call {
     /// What the guest gets.
     pub request: GuestRequest,
-    /// Whose call it is and why; decides which warm Store may serve it.
-    pub frame: ContextFrame,
+    /// Whose call it is; decides which warm Store may serve it.
+    pub tenant_id: Arc<str>,
+    /// Joins the call's fault with its cause in the supervision log.
+    pub reason_trace_id: Arc<str>,
     /// What the tool may do in this call: its manifest's permissions minus what the frame takes away.
     pub permissions: Permissions,
     /// When the caller must have an answer.
@@ -221,7 +222,8 @@ pub(crate) mod testing {
         let frame = FrameDefaults::built_in().frame(None).unwrap();
         let call = Call {
             request: GuestRequest { arguments: "{}".to_owned(), context: frame.json(), progress: None },
-            frame,
+            tenant_id: frame.tenant_id,
+            reason_trace_id: frame.reason_trace_id,
             permissions: Permissions::default(),
             deadline: Instant::now() + Duration::from_secs(10),
             cancel: CancellationToken::new(),

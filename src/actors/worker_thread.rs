@@ -189,11 +189,11 @@ impl WorkerThread {
         if began >= call.deadline {
             return call.reply.answer(CallOutcome::Faulted(Fault::deadline(deadline_ms)));
         }
-        let Call { request, frame, permissions, deadline, cancel, reply } = call;
+        let Call { request, tenant_id, reason_trace_id, permissions, deadline, cancel, reply } = call;
         if self.in_hand.hold(deadline, reply) {
             self.tell(WorkerMsg::Busy);
         }
-        let key = StoreKey { tenant_id: Arc::clone(&frame.tenant_id), permissions };
+        let key = StoreKey { tenant_id, permissions };
         let ended = self.run_guest(&key, request, deadline, &cancel);
         if self.in_hand.is_abandoned() {
             // The answer was given and the place taken while the guest was stuck.
@@ -208,7 +208,7 @@ impl WorkerThread {
         }
         let rebuilt = self.rebuild(&key);
         if let Some(fault) = fault.filter(|fault| !fault.code.is_the_tools_word()) {
-            self.report(&fault, rebuilt, &frame.reason_trace_id);
+            self.report(&fault, rebuilt, reason_trace_id);
         }
     }
 
@@ -275,7 +275,7 @@ impl WorkerThread {
     }
 
     /// Says in the supervision log and on the bus that a call met a fault, and what was done about it.
-    fn report(&self, fault: &Fault, rebuilt: Option<Duration>, trace_id: &Arc<str>) {
+    fn report(&self, fault: &Fault, rebuilt: Option<Duration>, trace_id: Arc<str>) {
         self.shared.bus.publish(Event::CallFaulted { tool: Arc::clone(&self.tool.name), code: fault.code });
         self.shared.log.record(Record {
             level: Some("L1"),
@@ -288,7 +288,7 @@ impl WorkerThread {
                 took_us: Some(took.as_micros() as u64),
             }),
             queue_depth: Some(self.tool.lane.depth()),
-            trace_id: Some(Arc::clone(trace_id)),
+            trace_id: Some(trace_id),
             ..Record::new("call_faulted", self.tool.worker_path(self.index))
         });
     }

@@ -3,6 +3,7 @@
 //! Order: the frame takes rights away, the arguments must fit the schema, the tool must take calls, its lane must have
 //! room. Nothing here waits.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rmcp::model::{JsonObject, RequestMetaObject};
@@ -60,7 +61,8 @@ pub fn admit(
     let (reply, answer) = Reply::new();
     let call = Call {
         request: GuestRequest { arguments, context: frame.json(), progress },
-        frame: frame.clone(),
+        tenant_id: Arc::clone(&frame.tenant_id),
+        reason_trace_id: Arc::clone(&frame.reason_trace_id),
         permissions,
         deadline: Instant::now() + tool.limits.deadline,
         cancel,

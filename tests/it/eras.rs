@@ -22,7 +22,7 @@ fn assert_serves(client: &mut Client) {
     assert_eq!(client.call_text("fs_read", json!({"path": "a.txt"})), "content");
 }
 
-fn sandbox() -> Sandbox {
+pub fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("data/a.txt", "content");
     sandbox

@@ -2,14 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::eras::modern;
+use crate::eras::{modern, sandbox};
 use crate::support::{Client, Sandbox, ServerCommand};
-
-fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.write("data/a.txt", "content");
-    sandbox
-}
 
 /// Compiling the probe takes a while, so it is there only where it is called.
 fn sandbox_with_probe() -> Sandbox {
