@@ -182,7 +182,8 @@ async fn a_thread_stuck_in_the_system_is_answered_for_and_replaced() {
     assert!(matches!(&stuck, CallOutcome::Faulted(fault) if fault.code == FaultCode::DeadlineExceeded), "{stuck:?}");
     assert_eq!(tree.count().await, 1, "the next call meets a new thread with a new Store");
     assert_eq!(tree.probe().zombies.count(), 1);
-    assert_eq!(tree.logged("restart_ok"), 1);
+    // The answer does not wait for the supervisor to note that the new thread is up.
+    until("the record of the restart", || (tree.logged("restart_ok") == 1).then_some(())).await;
     // Somebody opens the other end: the stuck thread comes back, finds itself replaced, and ends.
     drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
     until("the thread's return", || (tree.probe().zombies.count() == 0).then_some(())).await;
