@@ -16,12 +16,15 @@ use super::supervision_log::SupervisionLog;
 use super::tool_table::ToolTable;
 use crate::config::SupervisionTimes;
 use crate::wasi::engine::Engine;
+use crate::wasi::loader::Loader;
 use crate::wasi::sandbox::Policy;
 
 /// See the module documentation.
 pub struct Shared {
     /// The wasmtime engine.
     pub engine: Engine,
+    /// Compiles tools and says when the list of them has changed.
+    pub loader: Arc<Loader>,
     /// The allowed directories.
     pub policy: Arc<Policy>,
     /// The tools, their lanes and their running threads.
@@ -43,7 +46,7 @@ pub struct Shared {
 impl Shared {
     /// Everything for a server that is not yet stopping.
     pub fn new(
-        engine: Engine,
+        loader: Arc<Loader>,
         policy: Arc<Policy>,
         table: ToolTable,
         context: Context,
@@ -51,7 +54,8 @@ impl Shared {
         times: SupervisionTimes,
     ) -> Self {
         Self {
-            engine,
+            engine: loader.engine.clone(),
+            loader,
             policy,
             table,
             context,

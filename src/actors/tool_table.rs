@@ -16,7 +16,8 @@ use super::message::{Call, ExitReason, Refusal, WorkerMsg};
 use super::worker_thread::InHand;
 use super::zombies::Zombies;
 use crate::frame::ContextFrame;
-use crate::wasi::catalogue::{Catalogue, Loaded};
+use crate::wasi::catalogue::Catalogue;
+use crate::wasi::lazy_tool::LazyTool;
 use crate::wasi::limits::Limits;
 use crate::wasi::manifest::Permissions;
 use crate::wasi::sandbox::Policy;
@@ -35,8 +36,8 @@ pub struct ToolEntry {
     pub name: Arc<str>,
     /// The name clients see.
     pub published: String,
-    /// Manifest, module and definition.
-    pub loaded: Loaded,
+    /// Manifest, definition and, once it is needed, the compiled module.
+    pub loaded: Arc<LazyTool>,
     /// Calls waiting for a worker.
     pub lane: Lane,
     /// One slot per worker.
@@ -96,6 +97,16 @@ impl ToolTable {
         self.tools.get(name).or_else(|| self.tools.get(self.aliases.get(name)?))
     }
 
+    /// The tools that can be called, as far as is known: those that did not turn out to be unusable.
+    pub fn served(&self) -> impl Iterator<Item = &Arc<ToolEntry>> {
+        self.iter().filter(|tool| tool.loaded.refusal().is_none())
+    }
+
+    /// Whether the list of tools has its final form: every tool has said what it is, or was refused.
+    pub fn is_settled(&self) -> bool {
+        self.served().all(|tool| tool.loaded.is_described())
+    }
+
     /// All tools, in order of their published names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ToolEntry>> {
         self.tools.values()
@@ -109,7 +120,7 @@ impl ToolTable {
 }
 
 impl ToolEntry {
-    fn new(published: String, loaded: Loaded) -> Self {
+    fn new(published: String, loaded: Arc<LazyTool>) -> Self {
         Self {
             name: loaded.manifest.name.as_str().into(),
             published,

@@ -169,7 +169,7 @@ impl WorkerThread {
         ExitReason::Shutdown
     }
 
-    /// Builds the Store that most calls will want, before the first of them comes.
+    /// Builds the Store that most calls will want, if the tool is compiled already.
     fn warm_up(&mut self) {
         let Ok(frame) = self.shared.context.defaults().frame(None) else { return };
         if let Some(permissions) = self.tool.permissions_for(&frame) {
@@ -223,9 +223,10 @@ impl WorkerThread {
         let _running = shared.engine.running();
         let sandbox = || tool.sandbox(&shared.policy, key.permissions);
         let guest = async {
-            match &tool.loaded.guest {
-                Guest::Command(pre) => command::run(&shared.engine, pre, &sandbox(), request).await,
-                Guest::Tool(pre) => {
+            match tool.loaded.guest() {
+                None => Err(Fault::new(FaultCode::WorkerLost, "the tool is not compiled yet; call it again")),
+                Some(Guest::Command(pre)) => command::run(&shared.engine, pre, &sandbox(), request).await,
+                Some(Guest::Tool(pre)) => {
                     let warm = stores.get_or_build(&shared.engine, pre, sandbox, key).await?;
                     warm.call(request).await
                 }
@@ -297,7 +298,7 @@ impl WorkerThread {
     /// for the next call to meet and report.
     fn rebuild(&mut self, key: &StoreKey) -> Option<Duration> {
         let Self { shared, tool, executor, stores, .. } = self;
-        let Guest::Tool(pre) = &tool.loaded.guest else { return None };
+        let Some(Guest::Tool(pre)) = tool.loaded.guest() else { return None };
         if !WarmStores::keeps(tool) || stores.has(key) || shared.is_interrupted() {
             return None;
         }

@@ -59,7 +59,12 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
         }
         return Exit::Usage;
     };
-    let exit = match admission::admit(&tool, arguments, &frame, CancellationToken::new(), None) {
+    let cancel = CancellationToken::new();
+    let admitted = match admission::compiled(&server.shared, &tool, &cancel).await {
+        Ok(()) => admission::admit(&tool, arguments, &frame, cancel, None),
+        Err(denied) => Err(denied),
+    };
+    let exit = match admitted {
         Ok(mut admitted) => report(&tool, admitted.answer.wait().await, &frame, args.json),
         Err(Denied::Fault(fault)) => failed(&tool, &fault, &frame, args.json),
         Err(Denied::Protocol(error)) => {

@@ -1,10 +1,12 @@
 //! The command line: what can be said, and one file per command.
 
 mod call;
+mod compile;
 mod demo;
 pub mod exit;
 mod serve;
 mod tools;
+mod validate;
 
 use std::env::VarError;
 use std::ffi::OsString;
@@ -35,12 +37,14 @@ Examples:
   nurones-mcp --config .mcp/config.json             serve as a project's config says
   nurones-mcp call fs.read '{\"path\":\"README.md\"}' --allow .
   nurones-mcp tools --tools ./mytools               what would be served, and what not, and why
+  nurones-mcp validate ./mytools/*                  what each module needs, and how fast it is
 
 Environment (a flag wins over it, it wins over the config file):
   FS_ALLOWLIST=DIR,DIR:rw     like --allow        CONTEXT_ENGINE=on|off   like --context-engine
   NURONES_CONFIG=FILE         like --config       NURONES_TOOLS=DIR,DIR   like --tools
   NURONES_SUPERVISION_LOG=F   like --supervision-log
   NURONES_MAX_INFLIGHT=N      requests in flight before calls are refused (2048)
+  NURONES_CACHE_DIR=DIR       where compiled modules are kept (~/.cache/nurones-mcp/modules)
   NURONES_LOG=FILTER          log on standard error, for example `debug` or `nurones_mcp=debug`
 
 Exit codes:
@@ -69,6 +73,9 @@ struct Options {
     /// Whether the context engine is on; recorded for now.
     #[arg(long, global = true, value_name = "on|off")]
     context_engine: Option<String>,
+    /// Compile every module anew and keep nothing on disk.
+    #[arg(long, global = true)]
+    no_cache: bool,
 }
 
 impl Options {
@@ -80,6 +87,7 @@ impl Options {
             fs_allowlist: self.fs_allowlist,
             supervision_log: self.supervision_log,
             context_engine: self.context_engine,
+            no_cache: self.no_cache,
         };
         let cwd = std::env::current_dir()
             .map_err(|error| ConfigError { mistakes: vec![format!("the working folder is gone: {error}")] })?;
@@ -99,8 +107,13 @@ enum Command {
     Call(call::CallArgs),
     /// Show which tools would be served, and which manifests not, with the reason.
     Tools(tools::ToolsArgs),
+    /// Say what modules and manifests are, what they need, how fast they are, and why they would be refused.
+    Validate(validate::ValidateArgs),
     /// Show a whole session: list, write, read, a denied escape, a crash and its repair.
     Demo,
+    /// Compile the module on standard input; the server runs this in a process of its own.
+    #[command(hide = true)]
+    Compile,
 }
 
 /// Runs the command line `args`.
@@ -112,8 +125,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };
-    if matches!(cli.command, Some(Command::Demo)) {
-        return demo::run();
+    match cli.command {
+        Some(Command::Demo) => return demo::run(),
+        Some(Command::Compile) => return compile::run(),
+        _ => {}
     }
     let config = match cli.options.resolve() {
         Ok(config) => config,
@@ -128,6 +143,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         None => serve::run(&config),
         Some(Command::Call(args)) => call::run(&config, &args),
         Some(Command::Tools(args)) => tools::run(&config, &args),
+        Some(Command::Validate(args)) => validate::run(&config, &args),
         Some(Command::Demo) => demo::run(),
+        Some(Command::Compile) => compile::run(),
     }
 }

@@ -1,12 +1,18 @@
 //! `tools`: what would be served, and what not, and why.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use clap::Args;
 use serde_json::json;
 
-use super::exit::{Exit, complain, print};
+use super::exit::{Exit, complain, print, run_on_control_plane};
 use crate::config::Config;
+use crate::runtime;
 use crate::wasi::catalogue::Catalogue;
-use crate::wasi::engine::Engine;
+use crate::wasi::compiler::CompileIn;
+use crate::wasi::error::LoadError;
+use crate::wasi::lazy_tool::LazyTool;
 
 /// Arguments of `tools`.
 #[derive(Debug, Args)]
@@ -18,39 +24,54 @@ pub struct ToolsArgs {
 
 /// Loads every tool and reports.
 pub fn run(config: &Config, args: &ToolsArgs) -> Exit {
-    let engine = match Engine::new() {
-        Ok(engine) => engine,
+    run_on_control_plane(report(config, args))
+}
+
+async fn report(config: &Config, args: &ToolsArgs) -> Exit {
+    let loader = match runtime::loader(config, CompileIn::own_process()) {
+        Ok(loader) => loader,
         Err(error) => {
-            complain(&format!("cannot start the WebAssembly engine: {error:#}"));
+            complain(&error.to_string());
             return Exit::Internal;
         }
     };
-    let catalogue = Catalogue::load(&engine, &config.manifest_folders);
+    let catalogue = Catalogue::read(&loader, &config.manifest_folders);
+    catalogue.load_all().await;
     let text = if args.json { as_json(&catalogue) } else { as_text(config, &catalogue) };
     if print(text.as_bytes()).is_err() {
         return Exit::ClientGone;
     }
-    if catalogue.refused.is_empty() { Exit::Done } else { Exit::Failed }
+    if refused(&catalogue).next().is_none() { Exit::Done } else { Exit::Failed }
+}
+
+fn served(catalogue: &Catalogue) -> impl Iterator<Item = &Arc<LazyTool>> {
+    catalogue.tools.iter().filter(|tool| tool.refusal().is_none())
+}
+
+/// The manifests that are not served, with the reasons.
+fn refused(catalogue: &Catalogue) -> impl Iterator<Item = (&Path, &LoadError)> {
+    let late = catalogue.tools.iter().filter_map(|tool| Some((tool.manifest.source.as_path(), tool.refusal()?)));
+    catalogue.refused.iter().map(|refused| (refused.source.as_path(), &refused.error)).chain(late)
 }
 
 fn as_text(config: &Config, catalogue: &Catalogue) -> String {
     let mut lines = Vec::new();
-    for tool in &catalogue.tools {
+    for tool in served(catalogue) {
         let manifest = &tool.manifest;
         lines.push(format!(
             "{}  ({} {}, {}, permissions: {}, {}, from {})",
             manifest.published_name(),
             manifest.name,
             manifest.version,
-            tool.guest.kind(),
+            tool.kind.words(),
             manifest.permissions.words(),
             if tool.is_warm() { "warm" } else { "fresh" },
             manifest.source.display(),
         ));
-        lines.push(format!("    {}", tool.definition.description));
+        lines.push(format!("    {}", tool.definition().description));
     }
-    for refused in &catalogue.refused {
-        lines.push(format!("not served: {}\n    {}", refused.source.display(), refused.error));
+    for (source, error) in refused(catalogue) {
+        lines.push(format!("not served: {}\n    {error}", source.display()));
     }
     lines.push(match config.policy.grants() {
         [] => "allowed directories: none; tools can reach no file until you start with --allow DIR".to_owned(),
@@ -65,26 +86,22 @@ fn as_text(config: &Config, catalogue: &Catalogue) -> String {
 }
 
 fn as_json(catalogue: &Catalogue) -> String {
-    let tools: Vec<_> = catalogue
-        .tools
-        .iter()
+    let tools: Vec<_> = served(catalogue)
         .map(|tool| {
             json!({
                 "name": tool.manifest.published_name(),
                 "ownName": tool.manifest.name,
                 "version": tool.manifest.version.to_string(),
-                "kind": tool.guest.kind(),
+                "kind": tool.kind.words(),
                 "permissions": tool.manifest.permissions.words(),
                 "manifest": tool.manifest.source.display().to_string(),
-                "description": tool.definition.description,
-                "inputSchema": tool.definition.input_schema,
+                "description": tool.definition().description,
+                "inputSchema": tool.definition().input_schema,
             })
         })
         .collect();
-    let refused: Vec<_> = catalogue
-        .refused
-        .iter()
-        .map(|refused| json!({ "manifest": refused.source.display().to_string(), "reason": refused.error.to_string() }))
+    let refused: Vec<_> = refused(catalogue)
+        .map(|(source, error)| json!({ "manifest": source.display().to_string(), "reason": error.to_string() }))
         .collect();
     let report = json!({ "tools": tools, "refused": refused });
     serde_json::to_string_pretty(&report).expect("a JSON value is serialisable") + "\n"

@@ -69,6 +69,13 @@ pub const ROOT_INTENSITY: usize = 3;
 /// The window of [`ROOT_INTENSITY`].
 pub const ROOT_PERIOD: Duration = Duration::from_secs(30);
 
+/// Bytes of compiled modules kept on disk. The built-in tools take about 2 MB, a component from a scripting language 50.
+pub const CACHE_BYTES: u64 = 512 << 20;
+
+/// Wall-clock time one module may take to compile. Components from scripting languages have been seen to take 20 s on
+/// two cores.
+pub const COMPILE_DEADLINE: Duration = Duration::from_secs(120);
+
 /// What one call may use unless its manifest says otherwise.
 pub fn limits() -> Limits {
     Limits {

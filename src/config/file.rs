@@ -29,6 +29,10 @@ pub struct ConfigFile {
     pub probe_cap: Option<Duration>,
     pub drain: Option<Duration>,
     pub interrupt: Option<Duration>,
+    pub cache: Option<bool>,
+    pub cache_folder: Option<PathBuf>,
+    pub cache_mb: Option<u64>,
+    pub compile_deadline: Option<Duration>,
 }
 
 /// The project root of a config file: the folder that holds `.mcp/`, or the file's own folder when it lies elsewhere.
@@ -102,6 +106,13 @@ impl ConfigFile {
             file.drain = millis(shutdown, "drainMs");
             file.interrupt = millis(shutdown, "interruptMs");
             shutdown.refuse_unknown();
+        });
+        fields.nested("cache", |cache| {
+            file.cache = cache.boolean("enabled");
+            file.cache_folder = cache.string("dir").map(PathBuf::from);
+            file.cache_mb = cache.integer("maxMb", 1..=1_000_000);
+            file.compile_deadline = millis(cache, "compileDeadlineMs");
+            cache.refuse_unknown();
         });
         file
     }

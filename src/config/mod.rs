@@ -11,4 +11,4 @@ pub mod defaults;
 mod file;
 mod resolve;
 
-pub use resolve::{Config, ConfigError, Flags, Performance, Shutdown, SupervisionTimes, VARIABLES};
+pub use resolve::{Compiling, Config, ConfigError, Flags, Performance, Shutdown, SupervisionTimes, VARIABLES};

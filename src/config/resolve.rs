@@ -12,11 +12,12 @@ use crate::wasi::catalogue::ManifestFolder;
 use crate::wasi::sandbox::{Grant, Policy};
 
 /// The environment variables that are read here.
-pub const VARIABLES: [&str; 6] = [
+pub const VARIABLES: [&str; 7] = [
     "NURONES_CONFIG",
     "NURONES_TOOLS",
     "NURONES_SUPERVISION_LOG",
     "NURONES_MAX_INFLIGHT",
+    "NURONES_CACHE_DIR",
     "FS_ALLOWLIST",
     "CONTEXT_ENGINE",
 ];
@@ -36,6 +37,8 @@ pub struct Flags {
     pub supervision_log: Option<PathBuf>,
     /// `--context-engine on|off`.
     pub context_engine: Option<String>,
+    /// `--no-cache`.
+    pub no_cache: bool,
 }
 
 /// How much the server takes on.
@@ -88,6 +91,17 @@ pub struct Shutdown {
     pub interrupt: Duration,
 }
 
+/// How modules are compiled, and where compiled ones are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiling {
+    /// Where compiled modules are kept, if anywhere.
+    pub cache: Option<PathBuf>,
+    /// How many bytes of them.
+    pub cache_bytes: u64,
+    /// Wall-clock time for one module.
+    pub deadline: Duration,
+}
+
 /// Everything the server needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -107,6 +121,8 @@ pub struct Config {
     pub supervision: SupervisionTimes,
     /// The end's times.
     pub shutdown: Shutdown,
+    /// How modules are compiled.
+    pub compiling: Compiling,
 }
 
 /// Everything that is wrong with the configuration, one line each.
@@ -166,6 +182,11 @@ impl Resolver<'_> {
             shutdown: Shutdown {
                 drain: file.drain.unwrap_or(defaults::DRAIN),
                 interrupt: file.interrupt.unwrap_or(defaults::INTERRUPT),
+            },
+            compiling: Compiling {
+                cache: self.cache_folder(flags, &file, &root),
+                cache_bytes: file.cache_mb.map_or(defaults::CACHE_BYTES, |mb| mb << 20),
+                deadline: file.compile_deadline.unwrap_or(defaults::COMPILE_DEADLINE),
             },
         }
     }
@@ -234,6 +255,23 @@ impl Resolver<'_> {
             }
         }
         folders
+    }
+
+    /// Unless said otherwise, where the system's users keep such things: `$XDG_CACHE_HOME` or `~/.cache`.
+    fn cache_folder(&self, flags: &Flags, file: &ConfigFile, root: &Path) -> Option<PathBuf> {
+        if flags.no_cache {
+            return None;
+        }
+        if let Some(said) = self.env("NURONES_CACHE_DIR") {
+            return Some(self.cwd.join(said));
+        }
+        if file.cache == Some(false) {
+            return None;
+        }
+        let absolute = |name: &str| self.env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let users = || absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+        let said = file.cache_folder.as_ref().map(|folder| root.join(folder));
+        said.or_else(|| users().map(|cache| cache.join("nurones-mcp/modules")))
     }
 
     fn context_engine(&mut self, flags: &Flags, file: &ConfigFile) -> bool {

@@ -1,7 +1,7 @@
 //! Whether a call is let in, and with which rights.
 //!
 //! Order: the frame takes rights away, the arguments must fit the schema, the tool must take calls, its lane must have
-//! room. Nothing here waits.
+//! room. Nothing of this waits, but for a tool that has yet to be compiled.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::error;
-use crate::actors::message::Call;
+use crate::actors::message::{Call, Refusal};
 use crate::actors::reply::{Answer, Reply};
 use crate::actors::shared::Shared;
 use crate::actors::tool_table::ToolEntry;
@@ -43,6 +43,27 @@ pub enum Denied {
 /// A protocol error that names every wrong key.
 pub fn frame(shared: &Shared, meta: &RequestMetaObject) -> Result<ContextFrame, rmcp::ErrorData> {
     shared.context.defaults().frame(meta.get(frame::META_KEY)).map_err(|mistakes| error::bad_frame(&mistakes))
+}
+
+/// Waits until the tool's module is compiled; only the first callers of a tool have to. The tool's own deadline begins
+/// after that, as it is not the tool that takes its time; the compiler has a deadline of its own.
+///
+/// # Errors
+/// See [`Denied`].
+pub async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationToken) -> Result<(), Denied> {
+    if tool.loaded.guest().is_some() {
+        return Ok(());
+    }
+    let refused = |refusal| Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after()));
+    tokio::select! {
+        biased;
+        ready = tool.loaded.ready() => {
+            ready.map(drop).map_err(|refusal| Denied::Protocol(error::not_served(&tool.published, refusal)))
+        }
+        // Nobody waits for this answer; it is not written.
+        () = cancel.cancelled() => Err(refused(Refusal::ShuttingDown)),
+        () = shared.interrupted() => Err(refused(Refusal::ShuttingDown)),
+    }
 }
 
 /// Lets a call of `tool` in, or says why not.
@@ -89,7 +110,7 @@ fn permissions(tool: &ToolEntry, frame: &ContextFrame) -> Result<Permissions, Fa
 /// The arguments as JSON text, once they fit the schema.
 fn checked(tool: &ToolEntry, arguments: JsonObject) -> Result<String, Fault> {
     let arguments = Value::Object(arguments);
-    schema::check(&tool.loaded.definition.validator, &arguments)
+    schema::check(&tool.loaded.definition().validator, &arguments)
         .map_err(|problem| Fault::new(FaultCode::InvalidArguments, format!("invalid arguments: {problem}")))?;
     Ok(arguments.to_string())
 }

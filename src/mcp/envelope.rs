@@ -13,7 +13,7 @@ use crate::config::defaults;
 
 /// What a line turned out to be.
 #[derive(Debug, PartialEq)]
-pub enum Envelope {
+pub enum Envelope<'a> {
     /// Nothing that needs an answer: a blank line, or a response to a request we never sent.
     Ignore,
     /// Not a message we can take.
@@ -22,8 +22,8 @@ pub enum Envelope {
     Request {
         /// Its id.
         id: RequestId,
-        /// Whether it is a `tools/call`, which is what load consists of.
-        is_tool_call: bool,
+        /// The parameters if it is a `tools/call`, which is what load consists of.
+        call: Option<&'a str>,
     },
     /// `notifications/cancelled`.
     Cancel {
@@ -73,13 +73,13 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-impl Envelope {
+impl<'a> Envelope<'a> {
     /// Looks at one line, given without its newline.
-    pub fn of(line: &[u8]) -> Self {
+    pub fn of(line: &'a [u8]) -> Self {
         Self::checked(line).unwrap_or_else(Self::Refuse)
     }
 
-    fn checked(line: &[u8]) -> Result<Self, Refused> {
+    fn checked(line: &'a [u8]) -> Result<Self, Refused> {
         let line = line.trim_ascii();
         if line.is_empty() {
             return Ok(Self::Ignore);
@@ -103,7 +103,10 @@ impl Envelope {
             return Err(invalid("method", "the method must be a string"));
         };
         match id {
-            Some(id) => Ok(Self::Request { id, is_tool_call: method == "tools/call" }),
+            Some(id) if method == "tools/call" => {
+                Ok(Self::Request { id, call: Some(members.params.map_or("{}", RawValue::get)) })
+            }
+            Some(id) => Ok(Self::Request { id, call: None }),
             None if method == "notifications/cancelled" => Ok(cancelled(members.params)),
             None => Ok(Self::Notification),
         }
@@ -111,7 +114,7 @@ impl Envelope {
 }
 
 /// A cancellation whose id cannot be read cancels nothing.
-fn cancelled(params: Option<&RawValue>) -> Envelope {
+fn cancelled<'a>(params: Option<&RawValue>) -> Envelope<'a> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Params<'a> {
@@ -236,14 +239,16 @@ mod tests {
 
     #[test]
     fn requests_notifications_and_cancels_are_told_apart() {
-        let of = |line: &str| Envelope::of(line.as_bytes());
+        fn of(line: &str) -> Envelope<'_> {
+            Envelope::of(line.as_bytes())
+        }
         assert_eq!(
             of(r#" {"jsonrpc":"2.0","id":7,"method":"tools/call","params":{}} "#),
-            Envelope::Request { id: RequestId::Number(7), is_tool_call: true }
+            Envelope::Request { id: RequestId::Number(7), call: Some("{}") }
         );
         assert_eq!(
             of(r#"{"jsonrpc":"2.0","id":"a","method":"ping"}"#),
-            Envelope::Request { id: RequestId::String("a".into()), is_tool_call: false }
+            Envelope::Request { id: RequestId::String("a".into()), call: None }
         );
         assert_eq!(of(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#), Envelope::Notification);
         assert_eq!(

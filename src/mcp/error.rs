@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::actors::message::Refusal;
 use crate::fields::Mistake;
-use crate::wasi::error::{Fault, FaultCode};
+use crate::wasi::error::{Fault, FaultCode, LoadError};
 
 /// The server cannot take the call now; the client may try again.
 pub const OVERLOADED: ErrorCode = ErrorCode(-31503);
@@ -61,6 +61,11 @@ pub fn unknown_tool(name: &str, known: &[&str]) -> ErrorData {
     const NAME_CHARS: usize = 80;
     let name: String = name.chars().take(NAME_CHARS).collect();
     ErrorData::invalid_params(format!("Unknown tool: {name}; known tools: {}", known.join(", ")), None)
+}
+
+/// There is a manifest for this tool, but it turned out that it cannot be served.
+pub fn not_served(name: &str, why: &LoadError) -> ErrorData {
+    ErrorData::invalid_params(format!("the tool {name} is not served: {why}"), None)
 }
 
 /// The ContextFrame of the request is wrong.

@@ -14,6 +14,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tokio::sync::mpsc;
 
 use super::admission::{self, Admitted, Denied};
+use super::tool_list::ToolList;
 use super::{error, tools};
 use crate::actors::message::CallOutcome;
 use crate::actors::reply::Answer;
@@ -25,21 +26,17 @@ use crate::wasi::store::Progress;
 /// Progress reports on their way to the client; more are dropped, never waited for.
 const PROGRESS_QUEUE: usize = 16;
 
-/// How long a client may keep the tool list, in milliseconds. It cannot change while the process lives.
-const LIST_TTL_MS: u64 = 300_000;
-
 /// The handler of one connection.
 #[derive(Clone)]
 pub struct ToolHandler {
     shared: Arc<Shared>,
-    listed: Arc<Vec<Tool>>,
+    list: Arc<ToolList>,
 }
 
 impl ToolHandler {
-    /// A handler for the tools of `shared`. The list does not change while the process lives.
+    /// A handler for the tools of `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
-        let listed = shared.table.iter().map(|tool| tools::listed(tool)).collect();
-        Self { shared, listed: Arc::new(listed) }
+        Self { list: Arc::new(ToolList::new(Arc::clone(&shared))), shared }
     }
 
     async fn call(
@@ -48,7 +45,7 @@ impl ToolHandler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let tool = self.shared.table.get(&request.name).ok_or_else(|| {
-            let known: Vec<&str> = self.listed.iter().map(|tool| tool.name.as_ref()).collect();
+            let known: Vec<&str> = self.shared.table.served().map(|tool| tool.published.as_str()).collect();
             error::unknown_tool(&request.name, &known)
         })?;
         let frame = admission::frame(&self.shared, &context.meta)?;
@@ -59,8 +56,14 @@ impl ToolHandler {
             }
             None => (None, None),
         };
-        let arguments = request.arguments.unwrap_or_default();
-        match admission::admit(tool, arguments, &frame, context.ct.clone(), progress) {
+        let admitted = match admission::compiled(&self.shared, tool, &context.ct).await {
+            Ok(()) => {
+                let arguments = request.arguments.unwrap_or_default();
+                admission::admit(tool, arguments, &frame, context.ct.clone(), progress)
+            }
+            Err(denied) => Err(denied),
+        };
+        match admitted {
             Ok(Admitted { answer }) => {
                 let outcome = match reports {
                     None => wait(answer).await,
@@ -71,13 +74,6 @@ impl ToolHandler {
             Err(Denied::Fault(fault)) => Ok(tools::faulted(tool, &fault, &frame)),
             Err(Denied::Protocol(error)) => Err(error),
         }
-    }
-
-    fn list(&self, request: Option<&PaginatedRequestParams>) -> Result<ListToolsResult, ErrorData> {
-        if request.is_some_and(|request| request.cursor.is_some()) {
-            return Err(ErrorData::invalid_params("unknown cursor: the list has one page; leave the cursor out", None));
-        }
-        Ok(ListToolsResult::with_all_items(self.listed.as_ref().clone()))
     }
 }
 
@@ -147,7 +143,7 @@ fn is_modern(context: &RequestContext<RoleServer>) -> bool {
 
 impl ServerHandler for ToolHandler {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build())
             .with_server_info(tools::implementation())
             .with_instructions(
                 "Tools run in sandboxes. Paths are read inside the directories the server was started with; \
@@ -155,14 +151,29 @@ impl ServerHandler for ToolHandler {
             )
     }
 
+    /// What `initialize` says, without the notifications: this era has them only for who subscribes, which is not
+    /// offered; the list says itself how long it holds.
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let mut info = self.get_info();
+        if let Some(tools) = &mut info.capabilities.tools {
+            tools.list_changed = None;
+        }
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info))
+    }
+
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let mut list = self.list(request.as_ref())?;
-        if is_modern(&context) {
-            list.ttl_ms = Some(LIST_TTL_MS);
+        // Before the list is read, so that no change falls between the two.
+        let modern = is_modern(&context);
+        if !modern {
+            self.list.announce(&context.peer);
+        }
+        let mut list = self.list.page(request.as_ref())?;
+        if modern {
+            list.ttl_ms = Some(self.list.ttl_ms());
             tools::sign(list.meta.get_or_insert_default());
         }
         Ok(list)
@@ -183,7 +194,7 @@ impl ServerHandler for ToolHandler {
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         let published = &self.shared.table.get(name)?.published;
-        self.listed.iter().find(|tool| tool.name == published.as_str()).cloned()
+        self.list.tools().iter().find(|tool| tool.name == published.as_str()).cloned()
     }
 
     /// What rmcp could not read as a known request: either the method is unknown, or its parameters are malformed.

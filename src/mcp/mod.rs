@@ -15,5 +15,6 @@ pub mod framing;
 pub mod handler;
 pub mod stdio;
 pub mod tickets;
+pub mod tool_list;
 pub mod tools;
 pub mod transport;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use rmcp::RoleServer;
 use rmcp::model::{
-    CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientNotification, ErrorCode, ErrorData,
-    JsonRpcMessage, RequestId, ServerJsonRpcMessage,
+    CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage,
+    ClientNotification, ClientRequest, ErrorCode, ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage,
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
@@ -153,13 +153,13 @@ impl StdioTransport {
             // None of them tells us anything, and before the handshake is over rmcp takes them for a broken one.
             Envelope::Notification => None,
             Envelope::Cancel { id } => self.connection.tickets(|tickets| tickets.cancel(&id)).map(cancelled),
-            Envelope::Request { id, is_tool_call } => self.take_on(line, id, is_tool_call),
+            Envelope::Request { id, call } => self.take_on(line, id, call),
         }
     }
 
     /// Opens a ticket for a request, or refuses it.
-    fn take_on(&mut self, line: &[u8], id: RequestId, is_tool_call: bool) -> Option<ClientJsonRpcMessage> {
-        let limit = self.max_inflight + if is_tool_call { 0 } else { defaults::CONTROL_INFLIGHT };
+    fn take_on(&mut self, line: &[u8], id: RequestId, call: Option<&str>) -> Option<ClientJsonRpcMessage> {
+        let limit = self.max_inflight + if call.is_some() { 0 } else { defaults::CONTROL_INFLIGHT };
         let (opened, in_flight) = self.connection.tickets(|tickets| {
             let in_flight = tickets.len();
             (if in_flight < limit { tickets.open(&id) } else { None }, in_flight)
@@ -177,7 +177,7 @@ impl StdioTransport {
             });
             return None;
         };
-        self.parse(line, number)
+        call.and_then(|params| parse_call(params, number)).or_else(|| self.parse(line, number))
     }
 
     /// The line as rmcp's type, under the number of its ticket. What passes [`Envelope`] and not this is a request whose
@@ -234,6 +234,19 @@ impl StdioTransport {
             self.connection.answer(number, ServerJsonRpcMessage::error(refused_shutting_down(), None));
         }
     }
+}
+
+/// A `tools/call` as rmcp's type. rmcp would find out by trying every kind of message on a copy of the line, which takes
+/// longer than the call itself. What is not read here is left to rmcp and its errors.
+fn parse_call(params: &str, number: Number) -> Option<ClientJsonRpcMessage> {
+    let mut params: CallToolRequestParams = serde_json::from_str(params).ok()?;
+    let meta = params.meta.take();
+    let mut call = CallToolRequest::new(params);
+    if let Some(meta) = meta {
+        // Where rmcp puts it and looks for it.
+        call.extensions.insert(meta);
+    }
+    Some(ClientJsonRpcMessage::request(ClientRequest::CallToolRequest(call), RequestId::Number(number)))
 }
 
 /// Tells rmcp that the request with this ticket is no longer wanted.

@@ -1,5 +1,7 @@
 //! The server as a whole: built in order, taken down in reverse.
 
+mod refusals;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +15,11 @@ use crate::actors::shared::Shared;
 use crate::actors::supervision_log::{Record, Server, SupervisionLog};
 use crate::actors::tool_table::ToolTable;
 use crate::config::Config;
+use crate::wasi::cache::ModuleCache;
 use crate::wasi::catalogue::{Catalogue, Refused};
+use crate::wasi::compiler::{CompileIn, Compiler};
 use crate::wasi::engine::Engine;
+use crate::wasi::loader::Loader;
 
 /// How long the actors may take to stop once their workers are gone.
 const STOP: Duration = Duration::from_millis(500);
@@ -42,27 +47,32 @@ pub enum StartError {
 pub struct Runtime {
     /// What its parts hold in common.
     pub shared: Arc<Shared>,
-    /// The manifests that are not served.
+    /// The manifests that are not served, as far as that was known at the start.
     pub refused: Vec<Refused>,
     root: ActorRef<RootMsg>,
 }
 
 impl Runtime {
-    /// Loads every tool and starts the supervision tree.
+    /// Reads every tool and starts the supervision tree. Nothing has been compiled then; tools that nobody has asked
+    /// what they are will be in the background.
     ///
     /// # Errors
-    /// See [`StartError`]. A tool that cannot be loaded is no error: it is in [`Runtime::refused`].
+    /// See [`StartError`]. A tool that cannot be served is no error: it is in [`Runtime::refused`].
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let engine = Engine::new().map_err(StartError::Engine)?;
-        let catalogue = Catalogue::load(&engine, &config.manifest_folders);
-        Self::start_with(config, engine, catalogue).await
+        let loader = loader(config, CompileIn::own_process())?;
+        let catalogue = Catalogue::read(&loader, &config.manifest_folders);
+        Self::start_with(config, loader, catalogue).await
     }
 
-    /// Starts the supervision tree over a catalogue that is already loaded.
+    /// Starts the supervision tree over a catalogue that was read with `loader`.
     ///
     /// # Errors
     /// As [`Runtime::start`].
-    pub async fn start_with(config: &Config, engine: Engine, mut catalogue: Catalogue) -> Result<Self, StartError> {
+    pub async fn start_with(
+        config: &Config,
+        loader: Arc<Loader>,
+        mut catalogue: Catalogue,
+    ) -> Result<Self, StartError> {
         let refused = std::mem::take(&mut catalogue.refused);
         let log = open_log(config)?;
         let server = Server {
@@ -73,13 +83,15 @@ impl Runtime {
         };
         log.record(Record { server: Some(server), ..Record::new("boot", "root".into()) });
         let shared = Arc::new(Shared::new(
-            engine,
+            loader,
             Arc::new(config.policy.clone()),
             ToolTable::new(catalogue),
             Context::new(config.frame_defaults.clone(), config.context_engine),
             log,
             config.supervision.clone(),
         ));
+        refusals::watch(&shared);
+        shared.table.iter().filter(|tool| !tool.loaded.is_described()).for_each(|tool| tool.loaded.begin());
         let (root, _) = Actor::spawn(None, RootSupervisor, Arc::clone(&shared)).await?;
         Ok(Self { shared, refused, root })
     }
@@ -103,6 +115,21 @@ impl Runtime {
         shared.log.flush(STOP);
         left
     }
+}
+
+/// What turns modules into guests, as `config` says. A cache that cannot be used is said, and done without.
+///
+/// # Errors
+/// When wasmtime does not run here.
+pub fn loader(config: &Config, compile_in: CompileIn) -> Result<Arc<Loader>, StartError> {
+    let settings = &config.compiling;
+    let engine = Engine::new().map_err(StartError::Engine)?;
+    let cache = settings.cache.as_ref().map(|folder| ModuleCache::open(folder, settings.cache_bytes));
+    let cache = cache.unwrap_or_else(|| Ok(ModuleCache::off())).unwrap_or_else(|problem| {
+        tracing::warn!("{problem}; modules are compiled anew (--no-cache says so on purpose)");
+        ModuleCache::off()
+    });
+    Ok(Loader::new(engine, cache, Compiler::new(compile_in, settings.deadline)))
 }
 
 fn open_log(config: &Config) -> Result<SupervisionLog, StartError> {

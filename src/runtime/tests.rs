@@ -45,13 +45,14 @@ impl Tree {
             ..Flags::default()
         };
         let config = Config::resolve(&flags, |_| None, folder.path()).unwrap();
-        let engine = Engine::new().unwrap();
-        let mut catalogue = Catalogue::load(&engine, &config.manifest_folders);
+        let loader = loader(&config, CompileIn::Thread).unwrap();
+        let mut catalogue = Catalogue::read(&loader, &config.manifest_folders);
         assert!(catalogue.refused.is_empty(), "{:?}", catalogue.refused);
         for tool in &mut catalogue.tools {
-            tool.trusted_io |= blocking_io;
+            Arc::get_mut(tool).unwrap().trusted_io |= blocking_io;
         }
-        Self { runtime: Runtime::start_with(&config, engine, catalogue).await.unwrap(), folder }
+        catalogue.load_all().await;
+        Self { runtime: Runtime::start_with(&config, loader, catalogue).await.unwrap(), folder }
     }
 
     fn probe(&self) -> &ToolEntry {

@@ -41,6 +41,23 @@ pub async fn run(
     interpret(store.data().stdout.take())?.within(output_bytes, 0)
 }
 
+/// Builds an instance in a Store of its own and drops it; nothing of it is run but its start function.
+///
+/// # Errors
+/// When the start function fails or a limit is met.
+pub(super) async fn instantiate(
+    engine: &Engine,
+    pre: &InstancePre<CommandState>,
+    sandbox: &Sandbox,
+) -> Result<(), Fault> {
+    let output_bytes = sandbox.limits.output_bytes;
+    let mut store = sandbox.command_store(engine, String::new(), "{}").map_err(|error| cannot_mount(&error))?;
+    match pre.instantiate_async(&mut store).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::from_guest(&error, store.data().limiter.denials(), output_bytes)),
+    }
+}
+
 async fn start(store: &mut Store<CommandState>, pre: &InstancePre<CommandState>) -> wasmtime::Result<()> {
     let instance = pre.instantiate_async(&mut *store).await?;
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;

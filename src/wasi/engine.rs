@@ -55,6 +55,14 @@ impl Engine {
     }
 }
 
+/// An engine of the same settings that only compiles, without a clock.
+///
+/// # Errors
+/// As [`Engine::new`].
+pub fn for_compiling() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&hardened())
+}
+
 /// wasmtime's configuration: only what the guests need, every stack and backtrace bounded.
 ///
 /// `multi_memory` stays on, because composed components need it (without it the compiler panics on them); the number

@@ -1,26 +1,63 @@
-//! The kinds of guest, and how bytes become one.
+//! The kinds of guest, and how a compiled module becomes one.
 //!
 //! | kind | how it is known | life |
 //! |---|---|---|
 //! | [`Guest::Tool`] | a component that exports our WIT world | warm |
 //! | [`Guest::Command`] | a core module with `_start` | one run per call |
 //! | plain component | any other component | not yet: refused with that reason |
-//!
-//! Compilation runs under `catch_unwind`: some components make the compiler panic, and that must cost one module, not
-//! the process.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt;
 
 use wasmtime::component::Component;
 use wasmtime::{InstancePre, Linker, Module};
 
+use super::artefact::{Artefact, Compiled, Encoding, one_line};
 use super::contract::{self, bindings::FileToolPre};
 use super::engine::Engine;
 use super::error::LoadError;
 use super::store::{CommandState, ToolState};
 
-/// Modules larger than this are refused before they are compiled.
+/// Modules larger than this are refused before anything looks at them, in bytes.
 pub const MODULE_BYTES: usize = 64 << 20;
+
+/// What a module is to us, known from its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestKind {
+    /// A `nurones:tool` component.
+    Tool,
+    /// A WASI p1 command.
+    Command,
+}
+
+impl GuestKind {
+    /// The kind of `module`.
+    ///
+    /// # Errors
+    /// When the bytes are too many or no WebAssembly.
+    pub fn of(module: &[u8]) -> Result<Self, LoadError> {
+        if module.len() > MODULE_BYTES {
+            return Err(LoadError::Module(format!("it has {} bytes, the limit is {MODULE_BYTES}", module.len())));
+        }
+        Ok(match Encoding::of(module)? {
+            Encoding::Core => Self::Command,
+            Encoding::Component => Self::Tool,
+        })
+    }
+
+    /// The kind, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Tool => "tool component",
+            Self::Command => "command",
+        }
+    }
+}
+
+impl fmt::Display for GuestKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
 
 /// A compiled module with its imports resolved; instantiating it costs microseconds.
 #[derive(Clone)]
@@ -32,99 +69,82 @@ pub enum Guest {
 }
 
 impl Guest {
-    /// Compiles `bytes`, which must be binary WebAssembly of one of the kinds we run.
+    /// Compiles `module`, which must be binary WebAssembly of one of the kinds we run, on this thread.
     ///
     /// # Errors
     /// A reason a person can act on: what the bytes are, or which import or export is wrong.
-    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
-        if bytes.len() > MODULE_BYTES {
-            return Err(LoadError::Module(format!("it has {} bytes, the limit is {MODULE_BYTES}", bytes.len())));
-        }
-        let compile = match Encoding::of(bytes)? {
-            Encoding::Component => compile_tool,
-            Encoding::Core => compile_command,
-        };
-        catch_unwind(AssertUnwindSafe(|| compile(engine, bytes)))
-            .unwrap_or_else(|_| Err(LoadError::Module("the compiler gave up on it".to_owned())))
+    pub fn compile(engine: &Engine, module: &[u8]) -> Result<Self, LoadError> {
+        GuestKind::of(module)?;
+        Self::revive(engine, &Artefact::compile(engine.raw(), module)?)
     }
 
-    /// The kind, in words.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Tool(_) => "tool component",
-            Self::Command(_) => "command",
+    /// Brings compiled code into memory and resolves its imports.
+    ///
+    /// # Errors
+    /// As [`Guest::compile`], and when the code is not for this engine.
+    pub fn revive(engine: &Engine, artefact: &Artefact) -> Result<Self, LoadError> {
+        match artefact.revive(engine.raw())? {
+            Compiled::Core(module) => link_command(engine, &module),
+            Compiled::Component(component) => link_tool(engine, &component),
         }
     }
 }
 
-/// What the first eight bytes say.
-enum Encoding {
-    Core,
-    Component,
-}
-
-impl Encoding {
-    fn of(bytes: &[u8]) -> Result<Self, LoadError> {
-        match bytes {
-            [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(Self::Core),
-            [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(Self::Component),
-            [0, b'a', b's', b'm', ..] => Err(LoadError::Module("its WebAssembly version is unknown".to_owned())),
-            [] => Err(LoadError::Module("the file is empty".to_owned())),
-            _ => Err(LoadError::Module("the file does not start like WebAssembly; build it to .wasm first".to_owned())),
-        }
+/// What a component must export to be a tool.
+pub(super) fn check_tool_exports(exports: &[String]) -> Result<(), LoadError> {
+    if ["describe", "call"].iter().all(|name| exports.iter().any(|export| export == name)) {
+        return Ok(());
     }
+    Err(LoadError::Contract(format!(
+        "it is a component, but does not export the world nurones:tool@0.1.0 (`describe` and `call`); it exports {}",
+        if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+    )))
 }
 
-fn compile_tool(engine: &Engine, bytes: &[u8]) -> Result<Guest, LoadError> {
-    let component = Component::from_binary(engine.raw(), bytes).map_err(unusable)?;
+/// What a core module must export to be a command.
+pub(super) fn check_command_exports(exports: &[String]) -> Result<(), LoadError> {
+    if exports.iter().any(|export| export == "_start") {
+        return Ok(());
+    }
+    Err(LoadError::Contract(
+        "it is a core module without a `_start` function; build it as a WASI command or as a component".to_owned(),
+    ))
+}
+
+fn link_tool(engine: &Engine, component: &Component) -> Result<Guest, LoadError> {
     let component_type = component.component_type();
     let exports: Vec<String> = component_type.exports(engine.raw()).map(|(name, _)| name.to_owned()).collect();
-    if !["describe", "call"].iter().all(|name| exports.iter().any(|export| export == name)) {
-        return Err(LoadError::Contract(format!(
-            "it is a component, but does not export the world nurones:tool@0.1.0 (`describe` and `call`); \
-             it exports {}",
-            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
-        )));
-    }
-    let linker = contract::linker(engine.raw()).map_err(unusable)?;
-    let pre = linker.instantiate_pre(&component).map_err(contract_broken)?;
+    check_tool_exports(&exports)?;
+    let linker = contract::linker(engine.raw()).map_err(contract_broken)?;
+    let pre = linker.instantiate_pre(component).map_err(contract_broken)?;
     FileToolPre::new(pre).map(Guest::Tool).map_err(contract_broken)
 }
 
-fn compile_command(engine: &Engine, bytes: &[u8]) -> Result<Guest, LoadError> {
-    let module = Module::from_binary(engine.raw(), bytes).map_err(unusable)?;
-    let Some(start) = module.get_export("_start").and_then(|export| export.func().cloned()) else {
-        return Err(LoadError::Contract(
-            "it is a core module without a `_start` function; build it as a WASI command or as a component".to_owned(),
-        ));
-    };
+/// A linker that offers WASI p1.
+///
+/// # Errors
+/// Never in practice: two definitions of one name would be a bug of wasmtime-wasi.
+pub(super) fn command_linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CommandState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state: &mut CommandState| &mut state.wasi)?;
+    Ok(linker)
+}
+
+fn link_command(engine: &Engine, module: &Module) -> Result<Guest, LoadError> {
+    let start = module.get_export("_start").and_then(|export| export.func().cloned());
+    check_command_exports(&Vec::from_iter(start.as_ref().map(|_| "_start".to_owned())))?;
     // Found here, or every call would fail.
-    if start.params().len() + start.results().len() > 0 {
+    if start.is_some_and(|start| start.params().len() + start.results().len() > 0) {
         return Err(LoadError::Contract(
             "its `_start` takes or returns something; the one of a WASI command does neither".to_owned(),
         ));
     }
-    let mut linker = Linker::new(engine.raw());
-    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state: &mut CommandState| &mut state.wasi)
-        .map_err(unusable)?;
-    linker.instantiate_pre(&module).map(Guest::Command).map_err(contract_broken)
-}
-
-fn unusable(error: wasmtime::Error) -> LoadError {
-    LoadError::Module(first_lines(&error))
+    let linker = command_linker(engine.raw()).map_err(contract_broken)?;
+    linker.instantiate_pre(module).map(Guest::Command).map_err(contract_broken)
 }
 
 fn contract_broken(error: wasmtime::Error) -> LoadError {
-    LoadError::Contract(first_lines(&error))
-}
-
-/// An error of wasmtime on one line, causes included, without its multi-line hints.
-fn first_lines(error: &wasmtime::Error) -> String {
-    error
-        .chain()
-        .map(|cause| cause.to_string().lines().next().unwrap_or_default().to_owned())
-        .collect::<Vec<_>>()
-        .join(": ")
+    LoadError::Contract(one_line(&error))
 }
 
 #[cfg(test)]

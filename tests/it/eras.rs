@@ -44,7 +44,11 @@ fn every_legacy_version_is_spoken() {
         assert_eq!(result["protocolVersion"], version);
         assert_eq!(result["serverInfo"]["name"], "nurones-mcp");
         assert_eq!(result["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(result["capabilities"], json!({"tools": {}}), "nothing is promised that is not kept");
+        assert_eq!(
+            result["capabilities"],
+            json!({"tools": {"listChanged": true}}),
+            "nothing is promised that is not kept"
+        );
         assert_serves(&mut client);
         let (rest, status) = client.finish();
         assert!(rest.is_empty() && status.success(), "{version}: {rest:?} {status}");

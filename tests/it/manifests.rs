@@ -262,6 +262,8 @@ fn the_manifests_words_beat_the_tools_own() {
     sandbox.prebuilt_tool("plain", "probe", json!({}));
     sandbox.prebuilt_tool("narrow", "probe", json!({"description": "Only echoes.", "inputSchema": schema}));
     let mut client = sandbox.server().start_session();
+    // A tool that was called has been asked what it is.
+    assert_eq!(client.call_text("plain", json!({"verb": "echo", "text": "hi"})), "hi");
     let list = client.request("tools/list", json!({}));
     let tools = list["result"]["tools"].as_array().unwrap();
     let find = |name: &str| tools.iter().find(|tool| tool["name"] == name).unwrap();
@@ -269,7 +271,7 @@ fn the_manifests_words_beat_the_tools_own() {
     assert!(find("plain")["description"].as_str().unwrap().starts_with("Test tool"));
     assert_eq!(client.call_text("narrow", json!({"verb": "echo", "text": "hi"})), "hi");
     assert_eq!(client.call_fault("narrow", json!({"verb": "count", "text": "hi"})).0, "invalid_arguments");
-    assert_eq!(client.call_text("plain", json!({"verb": "count"})), "1", "the refused call did not reach a guest");
+    assert_eq!(client.call_text("plain", json!({"verb": "count"})), "2", "the refused call did not reach a guest");
 }
 
 #[test]

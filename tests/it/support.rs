@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+pub use crate::output::Output;
 pub use crate::process::{log_lines, wait_for_log};
 
 /// The executable under test.
@@ -91,6 +92,9 @@ impl Sandbox {
     }
 }
 
+/// Where the servers of all tests keep compiled modules: many processes at once, as in real life.
+pub const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/module-cache");
+
 /// A server about to be started, with nothing inherited from the environment that could change it.
 pub struct ServerCommand {
     command: Command,
@@ -105,6 +109,7 @@ impl ServerCommand {
                 command.env_remove(name);
             }
         }
+        command.env("NURONES_CACHE_DIR", CACHE);
         Self { command }
     }
 
@@ -142,8 +147,8 @@ impl ServerCommand {
         let writer = std::thread::spawn(move || {
             let _ = stdin.write_all(&input);
         });
-        let out = read_all(child.stdout.take().unwrap());
-        let err = read_all(child.stderr.take().unwrap());
+        let out = crate::output::read_all(child.stdout.take().unwrap());
+        let err = crate::output::read_all(child.stderr.take().unwrap());
         let status = wait(&mut child);
         writer.join().unwrap();
         Output { stdout: out.join().unwrap(), stderr: err.join().unwrap(), status }
@@ -166,47 +171,6 @@ impl ServerCommand {
     }
 }
 
-/// What a finished server left behind.
-pub struct Output {
-    pub stdout: String,
-    pub stderr: String,
-    pub status: ExitStatus,
-}
-
-impl Output {
-    /// Every line of standard output as a JSON-RPC message; anything else on it is a failure.
-    pub fn messages(&self) -> Vec<Value> {
-        self.stdout.lines().map(message).collect()
-    }
-
-    /// The answer to `id`; there must be exactly one.
-    pub fn answer(&self, id: impl Into<Value>) -> Value {
-        let id = id.into();
-        let answers: Vec<Value> =
-            self.messages().into_iter().filter(|message| message.get("id") == Some(&id)).collect();
-        assert_eq!(answers.len(), 1, "answers to {id} in:\n{}\nstderr:\n{}", self.stdout, self.stderr);
-        answers.into_iter().next().unwrap()
-    }
-
-    pub fn assert_success(&self) -> &Self {
-        assert!(self.status.success(), "{}\nstdout:\n{}\nstderr:\n{}", self.status, self.stdout, self.stderr);
-        self
-    }
-
-    /// The exit code; a process that was killed is a failure.
-    pub fn code(&self) -> i32 {
-        self.status.code().unwrap_or_else(|| panic!("{}\nstderr:\n{}", self.status, self.stderr))
-    }
-}
-
-fn read_all(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes).unwrap();
-        String::from_utf8(bytes).expect("the server writes UTF-8")
-    })
-}
-
 fn wait(child: &mut Child) -> ExitStatus {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -222,7 +186,7 @@ fn wait(child: &mut Child) -> ExitStatus {
 }
 
 /// One line of standard output must be one JSON-RPC 2.0 message.
-fn message(line: &str) -> Value {
+pub fn message(line: &str) -> Value {
     let message: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON on standard output: {line}"));
     assert_eq!(message["jsonrpc"], "2.0", "not JSON-RPC on standard output: {line}");
     message
@@ -236,6 +200,7 @@ pub struct Client {
     /// Messages that came while another was waited for.
     early: VecDeque<Value>,
     stderr: Arc<Mutex<String>>,
+    stderr_reader: Option<std::thread::JoinHandle<()>>,
     next_id: i64,
 }
 
@@ -253,7 +218,7 @@ impl Client {
         });
         let stderr = Arc::new(Mutex::new(String::new()));
         let (kept, from) = (Arc::clone(&stderr), BufReader::new(child.stderr.take().unwrap()));
-        std::thread::spawn(move || {
+        let stderr_reader = std::thread::spawn(move || {
             for line in from.lines().map_while(Result::ok) {
                 let mut kept = kept.lock().unwrap();
                 kept.push_str(&line);
@@ -261,12 +226,28 @@ impl Client {
             }
         });
         let stdin = child.stdin.take();
-        Self { child, stdin, lines, early: VecDeque::new(), stderr, next_id: 1 }
+        Self { child, stdin, lines, early: VecDeque::new(), stderr, stderr_reader: Some(stderr_reader), next_id: 1 }
     }
 
     /// The server's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ends the session well, and returns all that the server has logged.
+    pub fn all_it_said(mut self) -> String {
+        self.close_input();
+        let status = wait(&mut self.child);
+        self.stderr_reader.take().expect("it is joined once").join().unwrap();
+        let said = self.stderr.lock().unwrap().clone();
+        assert!(status.success(), "{status}: {said}");
+        said
+    }
+
+    /// Ends the server as a crash of the machine would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// What the server logged so far.

@@ -1,0 +1,235 @@
+//! The module cache: compiled modules on disk, so that a server that has run once starts without a compiler.
+//!
+//! One file per module and engine: a line of JSON (whose it is, how long its parts are, their SHA-256), what the tool
+//! says of itself, the machine code. A file counts only when every part is, bit for bit, what the line says; anything
+//! else is removed, said once, and compiled anew.
+//!
+//! - **Two processes at once, kill -9:** a file is written under a name of its own and renamed when it is whole. The
+//!   digests make syncing needless: what a power failure leaves half-written does not match.
+//! - **Strangers:** the digests tell damage, not malice. So the folder must be ours and writable by nobody else;
+//!   otherwise there is no cache, and the reason is said.
+//! - **Size:** when a write takes the folder past its limit, the files not used for longest go.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::artefact::{Artefact, Encoding};
+use super::cache_key::CacheKey;
+use super::definition::Description;
+use super::limits::Limits;
+
+/// The first key of every file; another number is another format.
+const FORMAT: u32 = 1;
+
+/// Bytes of the line of JSON.
+const HEADER_BYTES: u64 = 4096;
+
+/// How old a file must be that was begun and never finished, to be removed.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+const EXTENSION: &str = "nurones-module";
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct ModuleCache {
+    /// `None`: nothing is kept.
+    folder: Option<PathBuf>,
+    most_bytes: u64,
+}
+
+/// One part of a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Part {
+    bytes: u64,
+    sha256: String,
+}
+
+impl Part {
+    fn of(content: &[u8]) -> Self {
+        Self { bytes: content.len() as u64, sha256: hex(&Sha256::digest(content)) }
+    }
+
+    /// Reads the part, if `from` holds it unchanged.
+    fn read(&self, from: &mut impl Read) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        from.take(self.bytes).read_to_end(&mut content).ok()?;
+        (content.len() as u64 == self.bytes && hex(&Sha256::digest(&content)) == self.sha256).then_some(content)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    key: String,
+    description: Part,
+    artefact: Part,
+}
+
+/// What a tool said of itself, and under which limits it was asked.
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    limits: String,
+    description: Option<Description>,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl ModuleCache {
+    /// No cache.
+    pub fn off() -> Self {
+        Self { folder: None, most_bytes: 0 }
+    }
+
+    /// The cache in `folder`, which is created if need be, holding at most `most_bytes`.
+    ///
+    /// # Errors
+    /// Why this folder cannot be used; [`ModuleCache::off`] does without.
+    pub fn open(folder: &Path, most_bytes: u64) -> Result<Self, String> {
+        let shown = folder.display();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| format!("the module cache {shown} cannot be created: {error}"))?;
+        let metadata =
+            fs::metadata(folder).map_err(|error| format!("the module cache {shown} cannot be read: {error}"))?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(format!(
+                "the module cache {shown} belongs to somebody else; choose another with NURONES_CACHE_DIR"
+            ));
+        }
+        if metadata.mode() & 0o022 != 0 {
+            return Err(format!("others may write to the module cache {shown}; forbid it with: chmod go-w {shown}"));
+        }
+        Ok(Self { folder: Some(folder.to_owned()), most_bytes })
+    }
+
+    /// Whether there is a file for `key`, whatever is in it.
+    pub fn has(&self, key: &CacheKey) -> bool {
+        self.path(key).is_some_and(|path| path.exists())
+    }
+
+    /// What the tool said of itself when it was asked under these limits; the machine code is not read.
+    pub fn description(&self, key: &CacheKey, limits: &Limits) -> Option<Description> {
+        let (_, said) = self.begin(key)?;
+        if said.limits == fingerprint(limits) { said.description } else { None }
+    }
+
+    /// The compiled module, if it is here and whole. One that is not is removed and said.
+    pub fn artefact(&self, key: &CacheKey, encoding: Encoding) -> Option<Artefact> {
+        let found = self.begin(key).and_then(|((mut rest, part), _)| part.read(&mut rest));
+        match (found, self.path(key)) {
+            (Some(bytes), Some(path)) => {
+                // The oldest go first; a file in use is not old. Not being able to say so costs a compilation at most.
+                let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+                Some(Artefact::trusted(encoding, bytes))
+            }
+            _ => {
+                self.discard(key, "it is damaged or not what its name says");
+                None
+            }
+        }
+    }
+
+    /// Removes the file for `key`, if there is one, and says so.
+    pub fn discard(&self, key: &CacheKey, reason: &str) {
+        if let Some(path) = self.path(key).filter(|path| path.exists()) {
+            tracing::warn!(file = %path.display(), "a cached module is not used, {reason}; it is compiled anew");
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Keeps `artefact`. Failing to is said, and costs nothing but the next start's time.
+    pub fn put(&self, key: &CacheKey, artefact: &Artefact, limits: &Limits, description: Option<&Description>) {
+        let Some((folder, path)) = self.folder.as_deref().zip(self.path(key)) else { return };
+        let said = Said { limits: fingerprint(limits), description: description.cloned() };
+        let said = serde_json::to_vec(&said).expect("strings, numbers and JSON values are serialisable");
+        let header = Header {
+            format: FORMAT,
+            key: key.to_string(),
+            description: Part::of(&said),
+            artefact: Part::of(artefact.as_bytes()),
+        };
+        let mut header = serde_json::to_vec(&header).expect("strings and numbers are serialisable");
+        header.push(b'\n');
+        if (header.len() + said.len() + artefact.as_bytes().len()) as u64 > self.most_bytes {
+            return;
+        }
+        let unfinished = folder.join(format!("{}.unfinished", uuid::Uuid::now_v7()));
+        let written =
+            write_new(&unfinished, [&header, &said, artefact.as_bytes()]).and_then(|()| fs::rename(&unfinished, &path));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&unfinished);
+            tracing::warn!(file = %path.display(), %error, "a compiled module cannot be kept; the next start compiles it again");
+        }
+        if let Err(error) = self.shrink(folder) {
+            tracing::warn!(folder = %folder.display(), %error, "the module cache cannot be kept small");
+        }
+    }
+
+    fn path(&self, key: &CacheKey) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(format!("{key}.{EXTENSION}")))
+    }
+
+    /// Reads a file up to its machine code; `None` when it is missing or damaged so far.
+    fn begin(&self, key: &CacheKey) -> Option<((BufReader<File>, Part), Said)> {
+        let mut file = BufReader::new(File::open(self.path(key)?).ok()?);
+        let mut line = Vec::new();
+        (&mut file).take(HEADER_BYTES).read_until(b'\n', &mut line).ok()?;
+        let header: Header = serde_json::from_slice(&line).ok()?;
+        if header.format != FORMAT || header.key != key.to_string() {
+            return None;
+        }
+        let said = serde_json::from_slice(&header.description.read(&mut file)?).ok()?;
+        Some(((file, header.artefact), said))
+    }
+
+    /// Removes what was never finished, and the files not used for longest until the rest fits.
+    fn shrink(&self, folder: &Path) -> io::Result<()> {
+        let now = SystemTime::now();
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            // Another process may have removed it meanwhile.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let used = metadata.modified()?;
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some(EXTENSION) => kept.push((used, metadata.len(), path)),
+                Some("unfinished") if now.duration_since(used).is_ok_and(|age| age > ABANDONED) => {
+                    let _ = fs::remove_file(path);
+                }
+                _ => {}
+            }
+        }
+        kept.sort();
+        let mut total: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, path) in kept {
+            if total <= self.most_bytes {
+                break;
+            }
+            let _ = fs::remove_file(path);
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+fn fingerprint(limits: &Limits) -> String {
+    format!("{limits:?}")
+}
+
+fn write_new<const N: usize>(path: &Path, parts: [&[u8]; N]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    parts.into_iter().try_for_each(|part| file.write_all(part))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! A tool of the catalogue: known to clients at once, compiled when it is first needed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::SetOnce;
+
+use super::anatomy::Anatomy;
+use super::cache_key::CacheKey;
+use super::definition::{Definition, Description};
+use super::error::LoadError;
+use super::guest::{Guest, GuestKind};
+use super::loader::{self, Loader};
+use super::manifest::{Entry, Isolation, Manifest};
+
+/// See the module documentation.
+pub struct LazyTool {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// What its module is.
+    pub kind: GuestKind,
+    /// Whether its code is one of the embedded guests, which may do file operations on the worker's own thread.
+    pub trusted_io: bool,
+    loader: Arc<Loader>,
+    /// The module's key at the start; embedded modules do not change.
+    key: Option<CacheKey>,
+    /// What can be said before a tool that nobody has asked yet has been asked.
+    provisional: Option<Definition>,
+    described: OnceLock<Definition>,
+    begun: AtomicBool,
+    guest: SetOnce<Result<Guest, LoadError>>,
+}
+
+impl LazyTool {
+    /// Looks at the module of `manifest` without compiling it. `embedded` are the modules inside this program, with
+    /// what they say of themselves.
+    ///
+    /// # Errors
+    /// What is wrong with the module, as far as that can be seen.
+    pub fn new(loader: &Arc<Loader>, manifest: Manifest, embedded: &[(&[u8], Description)]) -> Result<Self, LoadError> {
+        let module = loader::read_module(&manifest)?;
+        let kind = GuestKind::of(&module)?;
+        let own = embedded.iter().find(|(bytes, _)| *bytes == &*module);
+        let (mut key, mut said) = (None, own.map(|(_, said)| said.clone()));
+        if matches!(manifest.entry, Entry::File(_)) {
+            let new = CacheKey::new(loader.engine.raw(), &module);
+            said = said.or_else(|| loader.cache.description(&new, &manifest.limits));
+            if own.is_none() && !loader.cache.has(&new) {
+                Anatomy::read(&module)?.screen(&loader.engine, &module)?;
+            }
+            key = Some(new);
+        }
+        let is_described = said.is_some() || kind == GuestKind::Command;
+        let definition = Definition::new(&manifest, said)?;
+        let (described, provisional) = match is_described {
+            true => (OnceLock::from(definition), None),
+            false => (OnceLock::new(), Some(definition)),
+        };
+        Ok(Self {
+            trusted_io: own.is_some(),
+            manifest,
+            kind,
+            loader: Arc::clone(loader),
+            key,
+            provisional,
+            described,
+            begun: AtomicBool::new(false),
+            guest: SetOnce::new(),
+        })
+    }
+
+    /// What clients are told about it. It may change once, when the tool has been asked.
+    pub fn definition(&self) -> &Definition {
+        let known = self.described.get().or(self.provisional.as_ref());
+        known.expect("what is not described has a provisional definition")
+    }
+
+    /// Whether nothing about it can change any more, its refusal apart.
+    pub fn is_described(&self) -> bool {
+        self.described.get().is_some()
+    }
+
+    /// Whether its instances outlive a call; a command's never do.
+    pub fn is_warm(&self) -> bool {
+        self.kind == GuestKind::Tool && self.manifest.isolation == Isolation::Warm
+    }
+
+    /// The guest, if it is compiled.
+    pub fn guest(&self) -> Option<&Guest> {
+        self.guest.get()?.as_ref().ok()
+    }
+
+    /// Why it turned out that it cannot be served.
+    pub fn refusal(&self) -> Option<&LoadError> {
+        self.guest.get()?.as_ref().err()
+    }
+
+    /// Begins to load it, if nobody has. Needs the control plane's runtime.
+    pub fn begin(self: &Arc<Self>) {
+        if self.begun.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let tool = Arc::clone(self);
+        tokio::spawn(async move {
+            let loaded = tool.loader.load(tool.manifest.clone(), tool.key, !tool.is_described()).await;
+            tool.settle(loaded);
+        });
+    }
+
+    /// The guest, once it is there; loading begins with the first who asks.
+    ///
+    /// # Errors
+    /// Why it cannot be served; that does not change any more.
+    pub async fn ready(self: &Arc<Self>) -> Result<&Guest, &LoadError> {
+        self.begin();
+        self.guest.wait().await.as_ref()
+    }
+
+    fn settle(&self, loaded: Result<loader::Described, LoadError>) {
+        let settled = loaded.and_then(|(guest, said)| {
+            if !self.is_described() {
+                // Set once: by the only task that loads.
+                let _ = self.described.set(Definition::new(&self.manifest, said)?);
+            }
+            Ok(guest)
+        });
+        let changed = settled.is_err() || self.provisional.is_some();
+        // Set once: by the only task that loads.
+        let _ = self.guest.set(settled);
+        if changed {
+            self.loader.changed();
+        }
+    }
+}
