@@ -24,6 +24,7 @@ mod grants;
 mod guests;
 mod hostile_commands;
 mod lines;
+mod load;
 mod manifests;
 mod modules;
 mod odd_files;
