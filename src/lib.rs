@@ -20,6 +20,7 @@
 //! - [`actors`]: supervisors, lanes, workers. Knows no JSON-RPC.
 //! - [`mcp`]: the protocol over stdio.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
+//! - [`load`]: the load generator. Knows MCP's wire and nothing else of ours.
 //! - [`runtime`]: builds all this and takes it down. [`server`]: serves one connection. [`cli`]: the commands.
 //!
 //! # Where to begin
@@ -32,6 +33,7 @@ pub mod cli;
 pub mod config;
 pub mod fields;
 pub mod frame;
+pub mod load;
 pub mod mcp;
 pub mod runtime;
 pub mod server;

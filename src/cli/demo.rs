@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 
 use super::exit::{Exit, complain, print, run_on_control_plane};
 use crate::frame;
+use crate::load::{self, Arrivals, Call, Mode, Plan};
 use crate::mcp::error::FAULT_META_KEY;
 
 /// The test guest, which can be told to crash.
@@ -44,6 +45,7 @@ async fn demo() -> Result<(), String> {
     session.refusals(&folder).await?;
     session.crash(&folder).await?;
     session.close().await?;
+    under_load(&folder).await?;
     say("", "")?;
     say("to use it", "put this into your MCP client's configuration (VS Code: .vscode/mcp.json, key \"servers\"):")?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -203,6 +205,35 @@ impl Session {
         expect(result.is_error != Some(true), tool, &result)?;
         Ok((result, took))
     }
+}
+
+/// Ten seconds of many calls, on a server of their own.
+async fn under_load(folder: &Folder) -> Result<(), String> {
+    let files = folder.path("files");
+    std::fs::write(files.join("one-kib.txt"), [b'x'; 1024]).map_err(|error| error.to_string())?;
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let plan = Plan {
+        mode: Mode::Open { rate: 10_000.0, arrivals: Arrivals::Fixed, seed: 1 },
+        duration: Duration::from_secs(10),
+        warm_up: Duration::from_secs(1),
+        drain: Duration::from_secs(10),
+        call: Call {
+            tool: "fs.read".to_owned(),
+            arguments: serde_json::Map::from_iter([("path".to_owned(), "one-kib.txt".into())]),
+        },
+    };
+    say("load", "10,000 reads a second of a 1 KiB file for 10 s; latency counts from when a call was due")?;
+    let measured = tokio::task::spawn_blocking(move || {
+        let mut server = std::process::Command::new(program);
+        server.arg("--allow").arg(files).env_remove("NURONES_CONFIG");
+        load::run(&plan, &mut server, &mut |_| std::ops::ControlFlow::Continue(()))
+    });
+    let report = measured.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    for line in report.to_string().lines() {
+        let (step, text) = line.trim_start().split_once("  ").unwrap_or(("", line));
+        say(step, text)?;
+    }
+    expect(report.is_complete() && report.errors == 0, "10 s under load", &report)
 }
 
 fn expect(holds: bool, what: &str, seen: &dyn std::fmt::Debug) -> Result<(), String> {

@@ -25,6 +25,7 @@ mod grants;
 mod guests;
 mod hostile_commands;
 mod lines;
+mod load;
 mod manifests;
 mod module_cache;
 mod modules;

@@ -49,6 +49,7 @@ fn imports_flow_one_way() {
         ("src/wasi", &["crate::mcp", "crate::actors", "crate::cli", "crate::runtime", "crate::server", "rmcp"][..]),
         ("src/actors", &["crate::mcp", "crate::cli", "crate::runtime", "crate::server", "rmcp"]),
         ("src/mcp", &["crate::cli"]),
+        ("src/load", &["crate::", "rmcp"]),
     ] {
         for (path, text) in files(folder, &[".rs"]) {
             for (number, line) in code_lines(&text) {

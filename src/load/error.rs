@@ -1,0 +1,52 @@
+//! Why nothing could be measured.
+
+use thiserror::Error;
+
+/// Why nothing could be measured; every message says what to do.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The plan asks for what cannot be done.
+    #[error("{0}")]
+    Plan(String),
+    /// The server's program cannot be run.
+    #[error("cannot start the server {program}: {source}; check that it is there and may be run")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread of the generator cannot be started.
+    #[error("cannot start a thread: {0}; free some memory or raise the limit on threads")]
+    Thread(std::io::Error),
+    /// The server did not answer, or ended, before anything was measured.
+    #[error("{step}: {what}; check that the command is an MCP server that speaks over standard input and output")]
+    Silent {
+        /// What was being done.
+        step: &'static str,
+        /// What happened instead, with the server's last words.
+        what: String,
+    },
+    /// The server refused the handshake.
+    #[error("the handshake failed: the server says: {0}; it must accept protocol version 2025-06-18 or offer another")]
+    Handshake(String),
+    /// The server has no such tool.
+    #[error("the server has no tool {tool}; choose one of its tools with --tool: {known}")]
+    UnknownTool {
+        /// The tool that was asked for.
+        tool: String,
+        /// The tools there are.
+        known: String,
+    },
+    /// The first call failed, so all would.
+    #[error("the first call of {tool} failed: {what}; give arguments that work with --args")]
+    FirstCall {
+        /// The tool.
+        tool: String,
+        /// What the server said.
+        what: String,
+    },
+    /// The observer stopped it before anything was measured.
+    #[error("stopped before anything was measured")]
+    Stopped,
+}

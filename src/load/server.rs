@@ -1,0 +1,144 @@
+//! The server as a process: started with pipes in a process group of its own, ended by closing its input, and by force
+//! if that does not help. What it says on standard error is kept for the case that it dies.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::error::LoadError;
+use super::lines::Lines;
+
+/// How long a server may take to end when its input is closed. Ours answers what is in flight for up to 5 s.
+const END: Duration = Duration::from_secs(6);
+
+/// How long a server that closed its pipes may take to end, and its last words to arrive.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the server has ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Lines of standard error that are kept, and bytes of each.
+const KEPT_LINES: usize = 10;
+const KEPT_BYTES: usize = 500;
+
+/// Bytes of one line of standard error; behind one that is longer nothing is kept.
+const LINE_BYTES: usize = 1 << 20;
+
+/// A running server.
+pub(super) struct Server {
+    child: Child,
+    /// How it ended, once known.
+    status: Option<ExitStatus>,
+    stderr: Arc<Mutex<VecDeque<String>>>,
+    stderr_reader: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts `command`; returns its input and output too.
+    pub(super) fn start(command: &mut Command) -> Result<(Self, ChildStdin, ChildStdout), LoadError> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C is for us: the server has to stay until it has answered.
+        command.process_group(0);
+        let mut child = command.spawn().map_err(|source| LoadError::Start {
+            program: command.get_program().to_string_lossy().into_owned(),
+            source,
+        })?;
+        let stdin = child.stdin.take().expect("it is piped");
+        let stdout = child.stdout.take().expect("it is piped");
+        let from = child.stderr.take().expect("it is piped");
+        let stderr = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::clone(&stderr);
+        let reader = std::thread::Builder::new().name("load-stderr".to_owned()).spawn(move || keep(from, &kept));
+        match reader {
+            Ok(stderr_reader) => Ok((Self { child, status: None, stderr, stderr_reader }, stdin, stdout)),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(LoadError::Thread(error))
+            }
+        }
+    }
+
+    /// The process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, and its last lines on standard error. For a server whose pipes are closed or broken.
+    pub(super) fn last_words(&mut self) -> String {
+        self.has_ended_within(LAST_WORDS);
+        let until = Instant::now() + LAST_WORDS;
+        while self.status.is_some() && !self.stderr_reader.is_finished() && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+        let how = match self.status {
+            Some(status) => status.to_string(),
+            None => "the process is still running".to_owned(),
+        };
+        let lines: Vec<String> = self.stderr.lock().iter().map(|line| format!("\n  {line}")).collect();
+        if lines.is_empty() {
+            format!("{how}, nothing on standard error")
+        } else {
+            format!("{how}, last on standard error:{}", lines.concat())
+        }
+    }
+
+    /// Ends a server whose input was closed; by force, with what it started, when `is_stuck` or when it takes too long.
+    pub(super) fn end(&mut self, is_stuck: bool) {
+        if is_stuck || !self.has_ended_within(END) {
+            self.kill();
+        }
+    }
+
+    fn has_ended_within(&mut self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while self.status.is_none() {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < until => std::thread::sleep(LOOK),
+                Ok(status) => {
+                    self.status = status;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.status.is_some()
+    }
+
+    fn kill(&mut self) {
+        // As long as it was not waited for, its id is its own, and so is the group's.
+        if self.status.is_none() {
+            let group = rustix::process::Pid::from_child(&self.child);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            self.status = self.child.wait().ok();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Keeps the last lines of `from` in `kept`. It is read to its end: a server must not block on its log.
+fn keep(mut from: impl Read, kept: &Mutex<VecDeque<String>>) {
+    let mut lines = Lines::new(&mut from, LINE_BYTES);
+    while lines.fill().is_ok_and(|more| more) {
+        while let Some(line) = lines.next_line() {
+            let line = String::from_utf8_lossy(&line[..line.len().min(KEPT_BYTES)]).into_owned();
+            let mut kept = kept.lock();
+            if kept.len() == KEPT_LINES {
+                kept.pop_front();
+            }
+            kept.push_back(line);
+        }
+    }
+    let _ = std::io::copy(&mut from, &mut std::io::sink());
+}
