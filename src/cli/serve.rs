@@ -10,11 +10,17 @@ use crate::config::Config;
 use crate::mcp::stdio::Stdio;
 use crate::runtime::Runtime;
 use crate::server::{self, Ended};
-use crate::telemetry;
+use crate::telemetry::{self, otlp};
 
 /// Serves one client over stdio.
 pub fn run(config: &Config) -> Exit {
-    run_on_control_plane(serve(config))
+    // Before there is a runtime, and after: sending spans blocks.
+    let traces = otlp::start();
+    let exit = run_on_control_plane(serve(config));
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    exit
 }
 
 async fn serve(config: &Config) -> Exit {

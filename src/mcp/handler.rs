@@ -14,6 +14,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tokio::sync::mpsc;
 
 use super::admission::{self, Admitted, Denied};
+use super::call_span::CallSpan;
 use super::tool_list::ToolList;
 use super::{error, tools};
 use crate::actors::message::CallOutcome;
@@ -43,12 +44,15 @@ impl ToolHandler {
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
+        span: &mut CallSpan,
     ) -> Result<CallToolResult, ErrorData> {
         let tool = self.shared.table.get(&request.name).ok_or_else(|| {
             let known: Vec<&str> = self.shared.table.served().map(|tool| tool.published.as_str()).collect();
             error::unknown_tool(&request.name, &known)
         })?;
+        span.tool(tool);
         let frame = admission::frame(&self.shared, &context.meta)?;
+        span.frame(&frame);
         let (progress, reports) = match context.meta.get_progress_token() {
             Some(token) => {
                 let (sender, receiver) = mpsc::channel(PROGRESS_QUEUE);
@@ -65,6 +69,7 @@ impl ToolHandler {
         };
         match admitted {
             Ok(Admitted { answer }) => {
+                span.admitted();
                 let outcome = match reports {
                     None => wait(answer).await,
                     Some((token, reports)) => wait_reporting(answer, reports, token, &context).await,
@@ -185,7 +190,10 @@ impl ServerHandler for ToolHandler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let modern = is_modern(&context);
-        let mut result = caught(self.call(request, context)).await?;
+        let mut span = CallSpan::begin(&context);
+        let result = caught(self.call(request, context, &mut span)).await;
+        span.end(&result);
+        let mut result = result?;
         if modern {
             tools::sign(result.meta.get_or_insert_default());
         }

@@ -8,6 +8,7 @@
 //! Invariant: exactly one answer for every request that is not cancelled, none for one that is.
 
 pub mod admission;
+pub mod call_span;
 pub mod connection;
 pub mod envelope;
 pub mod error;

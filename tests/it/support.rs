@@ -105,7 +105,8 @@ impl ServerCommand {
     pub fn bare() -> Self {
         let mut command = Command::new(SERVER);
         for (name, _) in std::env::vars() {
-            if name.starts_with("NURONES_") || ["FS_ALLOWLIST", "CONTEXT_ENGINE", "RUST_LOG"].contains(&name.as_str()) {
+            let ours = ["NURONES_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix));
+            if ours || ["FS_ALLOWLIST", "CONTEXT_ENGINE", "RUST_LOG"].contains(&name.as_str()) {
                 command.env_remove(name);
             }
         }
