@@ -58,7 +58,7 @@ impl CallSpan {
         span.update_name(format!("{METHOD} {}", tool.published));
         span.set_attribute(KeyValue::new("gen_ai.tool.name", tool.published.clone()));
         span.set_attribute(KeyValue::new("nurones.tool.version", tool.loaded.manifest.version.to_string()));
-        span.set_attribute(KeyValue::new("nurones.guest.kind", tool.loaded.guest.kind()));
+        span.set_attribute(KeyValue::new("nurones.guest.kind", tool.loaded.kind.words()));
     }
 
     /// What the call is bound to.
