@@ -1,0 +1,43 @@
+//! The whole path: the real executable serving fs.read over stdio, beside the least that can.
+
+#[path = "parts/bare_loop.rs"]
+mod bare_loop;
+#[path = "parts/bare_tool.rs"]
+mod bare_tool;
+#[path = "parts/client.rs"]
+mod client;
+#[path = "parts/compare.rs"]
+mod compare;
+#[path = "parts/fixture.rs"]
+mod fixture;
+
+use std::path::Path;
+use std::process::Command;
+
+use client::Client;
+use compare::Compare;
+
+/// As the first argument, it makes this executable the bare server.
+const BARE_LOOP: &str = "serve-bare-loop";
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(BARE_LOOP) {
+        let folder = arguments.next().expect("the folder to serve follows");
+        return bare_loop::serve(Path::new(&folder)).expect("the client reads and writes");
+    }
+    let folder = fixture::Folder::new();
+    let server = Path::new(env!("CARGO_BIN_EXE_nurones-mcp"));
+    let own = std::env::current_exe().expect("this executable has a path");
+    let mut ours = Client::start(Command::new(server).arg("--allow").arg(folder.path()));
+    let mut bare = Client::start(Command::new(own).arg(BARE_LOOP).arg(folder.path()));
+    let mut compare = Compare::new();
+    for in_flight in [1, 64, 256] {
+        compare.pair(
+            &format!("stdio_{in_flight}"),
+            |calls| ours.call(calls, in_flight),
+            |calls| bare.call(calls, in_flight),
+        );
+    }
+    compare.finish();
+}
