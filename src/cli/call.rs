@@ -65,8 +65,8 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
         Err(denied) => Err(denied),
     };
     let exit = match admitted {
-        Ok(mut admitted) => report(&tool, admitted.answer.wait().await, &frame, args.json),
-        Err(Denied::Fault(fault)) => failed(&tool, &fault, &frame, args.json),
+        Ok(mut admitted) => report(&tool, admitted.answer.wait().await, frame, args.json),
+        Err(Denied::Fault(fault)) => failed(&tool, &fault, frame, args.json),
         Err(Denied::Protocol(error)) => {
             complain(&error.message);
             Exit::Unavailable
@@ -94,7 +94,7 @@ fn parse(config: &Config, args: &CallArgs) -> Result<(serde_json::Map<String, Va
     Ok((arguments, frame))
 }
 
-fn report(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame, json: bool) -> Exit {
+fn report(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame, json: bool) -> Exit {
     match outcome {
         CallOutcome::Finished(output) => finished(tool, output, frame, json),
         CallOutcome::Faulted(fault) => failed(tool, &fault, frame, json),
@@ -106,7 +106,7 @@ fn report(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame, json: bo
     }
 }
 
-fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame, json: bool) -> Exit {
+fn finished(tool: &ToolEntry, output: GuestOutput, frame: ContextFrame, json: bool) -> Exit {
     if json {
         return print_json(&tools::finished(tool, output, frame), Exit::Done);
     }
@@ -122,7 +122,7 @@ fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame, json: b
     Exit::Done
 }
 
-fn failed(tool: &ToolEntry, fault: &Fault, frame: &ContextFrame, json: bool) -> Exit {
+fn failed(tool: &ToolEntry, fault: &Fault, frame: ContextFrame, json: bool) -> Exit {
     if json {
         return print_json(&tools::faulted(tool, fault, frame), Exit::Failed);
     }

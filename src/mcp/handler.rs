@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use rmcp::model::*;
@@ -72,17 +72,18 @@ impl ToolHandler {
                 span.admitted();
                 let outcome = match reports {
                     None => wait(answer).await,
-                    Some((token, reports)) => wait_reporting(answer, reports, token, &context).await,
+                    // Rare and large: in a box of its own it does not weigh on every call.
+                    Some((token, reports)) => Box::pin(wait_reporting(answer, reports, token, &context)).await,
                 };
-                result(tool, outcome, &frame)
+                result(tool, outcome, frame)
             }
-            Err(Denied::Fault(fault)) => Ok(tools::faulted(tool, &fault, &frame)),
+            Err(Denied::Fault(fault)) => Ok(tools::faulted(tool, &fault, frame)),
             Err(Denied::Protocol(error)) => Err(error),
         }
     }
 }
 
-fn result(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame) -> Result<CallToolResult, ErrorData> {
+fn result(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame) -> Result<CallToolResult, ErrorData> {
     match outcome {
         CallOutcome::Finished(output) => Ok(tools::finished(tool, output, frame)),
         CallOutcome::Faulted(fault) => Ok(tools::faulted(tool, &fault, frame)),
@@ -132,8 +133,7 @@ async fn notify(context: &RequestContext<RoleServer>, token: &ProgressToken, rep
 }
 
 /// Runs a handler; a panic becomes an internal error.
-async fn caught<T>(handler: impl Future<Output = Result<T, ErrorData>>) -> Result<T, ErrorData> {
-    let mut handler = pin!(handler);
+async fn caught<T>(mut handler: Pin<&mut impl Future<Output = Result<T, ErrorData>>>) -> Result<T, ErrorData> {
     let result = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(_) => std::task::Poll::Ready(Err(())),
@@ -191,7 +191,7 @@ impl ServerHandler for ToolHandler {
     ) -> Result<CallToolResponse, ErrorData> {
         let modern = is_modern(&context);
         let mut span = CallSpan::begin(&context);
-        let result = caught(self.call(request, context, &mut span)).await;
+        let result = caught(pin!(self.call(request, context, &mut span))).await;
         span.end(&result);
         let mut result = result?;
         if modern {

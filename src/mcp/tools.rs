@@ -42,7 +42,7 @@ pub fn listed(tool: &ToolEntry) -> Tool {
 }
 
 /// The result of a call that finished.
-pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame) -> CallToolResult {
+pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: ContextFrame) -> CallToolResult {
     let content = output.content.into_iter().map(|content| block(tool, content)).collect();
     let mut result = CallToolResult::success(content);
     result.structured_content = output.structured;
@@ -51,7 +51,7 @@ pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame) -> 
 }
 
 /// The result of a call that failed.
-pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: &ContextFrame) -> CallToolResult {
+pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: ContextFrame) -> CallToolResult {
     let mut result = CallToolResult::error(vec![ContentBlock::text(fault.message.clone())]);
     let mut meta = meta(frame);
     let definition = &tool.loaded.definition();
@@ -62,9 +62,9 @@ pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: &ContextFrame) -> CallToo
 }
 
 /// What was used.
-fn meta(frame: &ContextFrame) -> MetaObject {
+fn meta(frame: ContextFrame) -> MetaObject {
     let mut meta = MetaObject::default();
-    meta.insert(frame::META_KEY.to_owned(), Value::Object(frame.values().clone()));
+    meta.insert(frame::META_KEY.to_owned(), Value::Object(frame.into_values()));
     meta
 }
 

@@ -51,6 +51,8 @@ impl Executor {
     /// [`DeadlinePassed`].
     pub fn run<F: Future>(&self, deadline: Instant, future: F) -> Result<F::Output, DeadlinePassed> {
         let runtime = self.runtime.as_ref().expect("the runtime is taken by `drop` only");
+        // A guest's future is large, and would be moved at each of the steps below.
+        let future = std::pin::pin!(future);
         runtime.block_on(async { tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| DeadlinePassed) })
     }
 
