@@ -7,11 +7,12 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: done.
     Done,
-    /// 1: the tool failed (`call`), a manifest was refused (`tools`), or the client sent a line without end.
+    /// 1: the tool failed (`call`), a manifest was refused (`tools`, `validate`), the client sent a line without end, or
+    /// calls were lost (`nurones-load`).
     Failed,
     /// 64: the command line or the configuration is wrong.
     Usage,
-    /// 69: the call was refused; try again later.
+    /// 69: the call was refused, try again later; or there is nothing that `nurones-load` could measure.
     Unavailable,
     /// 70: an internal failure; the supervision tree gave up.
     Internal,
