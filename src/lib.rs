@@ -20,6 +20,7 @@
 //! - [`actors`]: supervisors, lanes, workers. Knows no JSON-RPC.
 //! - [`mcp`]: the protocol over stdio.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
+//! - [`telemetry`]: the log, and spans for a collector.
 //! - [`runtime`]: builds all this and takes it down. [`server`]: serves one connection. [`cli`]: the commands.
 //!
 //! # Where to begin
