@@ -21,6 +21,7 @@
 //! - [`mcp`]: the protocol over stdio.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
 //! - [`load`]: the load generator. Knows MCP's wire and nothing else of ours.
+//! - [`telemetry`]: the log, and spans for a collector.
 //! - [`runtime`]: builds all this and takes it down. [`server`]: serves one connection. [`cli`]: the commands.
 //!
 //! # Where to begin

@@ -45,6 +45,7 @@ Environment (a flag wins over it, it wins over the config file):
   NURONES_SUPERVISION_LOG=F   like --supervision-log
   NURONES_MAX_INFLIGHT=N      requests in flight before calls are refused (2048)
   NURONES_CACHE_DIR=DIR       where compiled modules are kept (~/.cache/nurones-mcp/modules)
+  OTEL_EXPORTER_OTLP_ENDPOINT=URL  send a span per tool call there: OTLP over http:// (off)
   NURONES_LOG=FILTER          log on standard error, for example `debug` or `nurones_mcp=debug`
 
 Exit codes:

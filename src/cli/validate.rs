@@ -137,7 +137,8 @@ impl Checked {
             facts.push(("needs", inspection::needs(anatomy).join("; ")));
         }
         if let Ok(trial) = &inspection.verdict {
-            facts.push(("says", trial.definition.description.clone()));
+            let said = &trial.definition.description;
+            facts.push(("says", if said.is_empty() { "nothing of itself".to_owned() } else { said.clone() }));
             facts.push(("arguments", Value::Object(trial.definition.input_schema.clone()).to_string()));
             facts.push(("cold", cold(&trial.timing)));
             facts.push(("warm", warm(&trial.timing)));

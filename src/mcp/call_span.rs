@@ -12,7 +12,7 @@
 //! | `finished` | the result |
 //! | `faulted` | an error of the tool or its sandbox, or of ours |
 //! | `refused` | that the call was not tried: its arguments, its rights, or no room |
-//! | `lost` | that the worker died with the call |
+//! | `lost` | that its worker died, or was stopped with the server |
 //! | `cancelled` | nothing: it wanted nothing more |
 
 use std::sync::Arc;

@@ -83,7 +83,7 @@ impl Traces {
         let _ = self.provider.shutdown_with_timeout(FLUSH);
         let (lost, ended) = self.tally.lost();
         if lost > 0 {
-            tracing::warn!("{lost} of {ended} spans did not reach {}", self.tally.endpoint);
+            tracing::warn!("spans that did not reach {}: {lost} of {ended}", self.tally.endpoint);
         }
     }
 }
@@ -152,9 +152,7 @@ impl Tally {
             }
             Err(error) if !self.failed.swap(true, Ordering::Relaxed) => {
                 let endpoint = &self.endpoint;
-                tracing::warn!(
-                    "{spans} spans did not reach {endpoint}: {error}; is a collector there? this is said once"
-                );
+                tracing::warn!("spans do not reach {endpoint}: {error}; is a collector there? this is said once");
             }
             Err(_) => {}
         }

@@ -57,6 +57,9 @@ impl Settings {
             ENDPOINT => format!("{}/v1/traces", endpoint.trim_end_matches('/')),
             _ => endpoint,
         };
+        if var(DELAY).is_some_and(|delay| delay.parse() == Ok(0)) {
+            return Self::Wrong(format!("{DELAY} is 0, which would never let the sender rest; use 1 or more"));
+        }
         let mut ignored = Vec::new();
         let queue = queue(var(QUEUE), &mut ignored);
         ignored.extend(sampler_problem(var(SAMPLER)));
@@ -93,6 +96,9 @@ fn check(endpoint: &str) -> Result<(), String> {
         _ => Err(format!("is `{endpoint}`")),
     }
 }
+
+/// Milliseconds between two batches.
+const DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
 
 const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 
@@ -172,6 +178,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "http/protobuf"),
             ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none"),
+            (DELAY, "0", "1 or more"),
         ] {
             let Settings::Wrong(problem) = read(&[(name, value), (ENDPOINT, "http://localhost:4318")]) else {
                 panic!("{name}={value} is accepted");

@@ -19,7 +19,7 @@ fn cancel(client: &mut Client, id: impl Into<Value>) {
 }
 
 /// Begins a call that runs until it is cancelled. That its guest runs is known from the progress it reports.
-fn begin_endless(client: &mut Client, token: &str) -> i64 {
+pub fn begin_endless(client: &mut Client, token: &str) -> i64 {
     let arguments = json!({"verb": "progress", "steps": 1_u64 << 50});
     let params = json!({"name": "probe", "arguments": arguments, "_meta": {"progressToken": token}});
     let id = client.begin("tools/call", params);

@@ -95,6 +95,20 @@ impl Sandbox {
 /// Where the servers of all tests keep compiled modules: many processes at once, as in real life.
 pub const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/module-cache");
 
+/// Compiles, once per run of the suite, the guests that many tests use, so that no test is about the compiler by chance.
+fn warm_the_cache() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let sandbox = Sandbox::new();
+        for guest in ["probe", "fs-read-command", "fs-write-command"] {
+            sandbox.prebuilt_tool(guest, guest, json!({}));
+        }
+        let mut tools = Command::new(SERVER);
+        tools.args(["tools", "--tools"]).arg(sandbox.path("tools")).env("NURONES_CACHE_DIR", CACHE);
+        assert!(tools.output().unwrap().status.success());
+    });
+}
+
 /// A server about to be started, with nothing inherited from the environment that could change it.
 pub struct ServerCommand {
     command: Command,
@@ -111,6 +125,7 @@ impl ServerCommand {
             }
         }
         command.env("NURONES_CACHE_DIR", CACHE);
+        warm_the_cache();
         Self { command }
     }
 
