@@ -139,8 +139,6 @@ impl Connection {
     pub async fn write_to(self: Arc<Self>, mut output: Output) {
         let mut spare = Vec::new();
         loop {
-            // Whoever is ready to answer does so first: one write for all of them, where each would cost a system call.
-            tokio::task::yield_now().await;
             let (bytes, answers) = {
                 let mut outbox = self.outbox.lock();
                 outbox.being_written = outbox.bytes.len();
