@@ -13,8 +13,9 @@ use super::compiler::Compiler;
 use super::definition::Description;
 use super::engine::Engine;
 use super::error::LoadError;
-use super::guest::Guest;
+use super::guest::{Guest, MODULE_BYTES};
 use super::manifest::{Entry, Manifest};
+use super::regular_file;
 
 /// What loading needs; one per server.
 pub struct Loader {
@@ -78,10 +79,7 @@ impl Loader {
 pub(super) fn read_module(manifest: &Manifest) -> Result<std::borrow::Cow<'static, [u8]>, LoadError> {
     match &manifest.entry {
         Entry::Embedded(bytes) => Ok((*bytes).into()),
-        Entry::File(path) => {
-            let bytes = std::fs::read(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
-            Ok(bytes.into())
-        }
+        Entry::File(path) => Ok(regular_file::read(path, MODULE_BYTES)?.into()),
     }
 }
 

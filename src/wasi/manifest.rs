@@ -10,11 +10,15 @@ use serde_json::{Map, Value};
 
 use super::error::LoadError;
 use super::limits::Limits;
+use super::regular_file;
 use crate::config::defaults;
 use crate::fields::Fields;
 
 /// The oldest manifest version that is accepted: 1.1.0 is the first that declares permissions.
 const OLDEST_VERSION: Version = Version::new(1, 1, 0);
+
+/// Bytes of a manifest; its schema is most of it.
+const MANIFEST_BYTES: usize = 1 << 20;
 
 /// What a tool may do with the allowed directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -98,7 +102,11 @@ impl Manifest {
     /// # Errors
     /// When the file cannot be read, is no JSON object, or has mistakes; all mistakes are in the error.
     pub fn read(path: &Path, root: &Path) -> Result<Self, LoadError> {
-        let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let text = String::from_utf8(regular_file::read(path, MANIFEST_BYTES)?);
+        let text = text.map_err(|_| LoadError::NotAnObject {
+            path: path.to_owned(),
+            reason: "it is not text in UTF-8".to_owned(),
+        })?;
         Self::parse(&text, path, root)
     }
 

@@ -33,6 +33,7 @@ pub mod limits;
 pub mod loader;
 pub mod manifest;
 pub mod output;
+pub mod regular_file;
 pub mod sandbox;
 pub mod schema;
 pub mod store;

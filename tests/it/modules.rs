@@ -234,3 +234,22 @@ fn a_proposal_that_is_switched_off_is_refused() {
         assert!(said.contains("not a usable WebAssembly module"), "{wat}: {said}");
     }
 }
+
+#[test]
+fn what_is_no_regular_file_is_not_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.wat_tool("good", &printing("fine", ""), json!({}));
+    for pipe in ["tools/bad.wasm", "tools/pipe.json"] {
+        assert!(std::process::Command::new("mkfifo").arg(sandbox.path(pipe)).status().unwrap().success());
+    }
+    let manifest = json!({"name": "bad", "version": "1.1.0", "entry": "wasm://bad.wasm", "permissions": []});
+    sandbox.write("tools/bad.json", manifest.to_string());
+    sandbox.write("tools/large.json", "x".repeat((1 << 20) + 1));
+    let report = ServerCommand::bare().args(["tools", "--json", "--tools"]).arg(sandbox.path("tools")).run("");
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    let reasons = report["refused"].to_string();
+    assert_eq!(report["refused"].as_array().unwrap().len(), 3, "{reasons}");
+    assert_eq!(reasons.matches("not a regular file").count(), 2, "{reasons}");
+    assert_eq!(reasons.matches("larger than 1048576 bytes").count(), 1, "{reasons}");
+    assert_eq!(sandbox.server().start_session().call_text("good", json!({})), "fine");
+}
