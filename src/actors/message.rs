@@ -67,6 +67,8 @@ pub enum Refusal {
     Inflight,
     /// The tool fails too often and is left alone for a while.
     Quarantined,
+    /// The tool has yet to be compiled, and the compiler could not do its work.
+    NotCompiled,
     /// The server is going away.
     ShuttingDown,
 }
@@ -78,6 +80,7 @@ impl Refusal {
             Self::QueueFull => "queue_full",
             Self::Inflight => "inflight",
             Self::Quarantined => "quarantined",
+            Self::NotCompiled => "not_compiled",
             Self::ShuttingDown => "shutting_down",
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
+use tokio::sync::Semaphore;
 
 use super::lane::{Lane, SendError};
 use super::message::{Call, ExitReason, Refusal, WorkerMsg};
@@ -40,6 +41,8 @@ pub struct ToolEntry {
     pub loaded: Arc<LazyTool>,
     /// Calls waiting for a worker.
     pub lane: Lane,
+    /// Places for calls that wait for the module to be compiled: as many as the lane has.
+    pub waiting_room: Semaphore,
     /// One slot per worker.
     pub slots: Vec<WorkerSlot>,
     /// What one call may use.
@@ -125,6 +128,7 @@ impl ToolEntry {
             name: loaded.manifest.name.as_str().into(),
             published,
             lane: Lane::new(loaded.manifest.queue_depth),
+            waiting_room: Semaphore::new(loaded.manifest.queue_depth),
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
             limits: Arc::new(loaded.manifest.limits.clone()),
             zombies: Zombies::default(),

@@ -10,6 +10,9 @@ use crate::wasi::engine;
 use crate::wasi::error::LoadError;
 use crate::wasi::guest::MODULE_BYTES;
 
+/// Bytes of a reason.
+const REASON_BYTES: usize = 2048;
+
 /// Compiles standard input.
 pub fn run() -> Exit {
     if let Err(error) = bind_compiler_process() {
@@ -39,6 +42,8 @@ pub fn run() -> Exit {
 }
 
 fn refuse(reason: &str) -> Exit {
+    // A module may choose names of any length.
+    let reason = &reason[..reason.floor_char_boundary(REASON_BYTES)];
     let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), reason.as_bytes());
     Exit::Failed
 }

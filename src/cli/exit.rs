@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use rustix::process::Signal;
+use tokio::signal::unix::SignalKind;
+
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -42,8 +45,15 @@ impl From<Exit> for ExitCode {
 
 /// Tells the person at the keyboard what is wrong.
 pub fn complain(message: &str) {
+    let message = harmless(message);
     // Standard error may be closed; then there is nobody to tell.
     let _ = std::io::Write::write_fmt(&mut std::io::stderr().lock(), format_args!("nurones-mcp: {message}\n"));
+}
+
+/// `text` with control characters escaped: names and words of a module or a tool may be made to take over a terminal, or
+/// to look like lines of ours.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// Writes `bytes` to standard output.
@@ -63,7 +73,12 @@ pub fn run_on_control_plane(command: impl Future<Output = Exit>) -> Exit {
             return Exit::Internal;
         }
     };
-    let exit = runtime.block_on(command);
+    let exit = runtime.block_on(async {
+        // A file past the system's size limit then is an error like a full disk, and not the end of the process. The
+        // handler stays when the listener goes.
+        let _ = tokio::signal::unix::signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+        command.await
+    });
     // A thread may be stuck in the system; the process does not wait for it.
     runtime.shutdown_background();
     exit

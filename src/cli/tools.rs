@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::exit::{Exit, complain, print, run_on_control_plane};
+use super::exit::{Exit, complain, harmless, print, run_on_control_plane};
 use crate::config::Config;
 use crate::runtime;
 use crate::wasi::catalogue::Catalogue;
@@ -71,7 +71,8 @@ fn as_text(config: &Config, catalogue: &Catalogue) -> String {
         lines.push(format!("    {}", tool.definition().description));
     }
     for (source, error) in refused(catalogue) {
-        lines.push(format!("not served: {}\n    {error}", source.display()));
+        lines.push(format!("not served: {}", source.display()));
+        lines.push(format!("    {error}"));
     }
     lines.push(match config.policy.grants() {
         [] => "allowed directories: none; tools can reach no file until you start with --allow DIR".to_owned(),
@@ -82,7 +83,7 @@ fn as_text(config: &Config, catalogue: &Catalogue) -> String {
             format!("allowed directories: {}", names.collect::<Vec<_>>().join(", "))
         }
     });
-    lines.join("\n") + "\n"
+    lines.iter().map(|line| harmless(line) + "\n").collect()
 }
 
 fn as_json(catalogue: &Catalogue) -> String {

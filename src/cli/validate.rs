@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::exit::{Exit, complain, print, run_on_control_plane};
+use super::exit::{Exit, complain, harmless, print, run_on_control_plane};
 use crate::config::Config;
 use crate::runtime;
 use crate::wasi::compiler::CompileIn;
@@ -149,9 +149,9 @@ impl Checked {
     fn as_text(&self) -> String {
         let verdict = match self.problem() {
             None => "good".to_owned(),
-            Some(problem) => format!("refused: {problem}"),
+            Some(problem) => format!("refused: {}", harmless(&problem.to_string())),
         };
-        let facts = self.facts().into_iter().map(|(name, words)| format!("  {name:<10} {words}\n"));
+        let facts = self.facts().into_iter().map(|(name, words)| format!("  {name:<10} {}\n", harmless(&words)));
         format!("{}: {verdict}\n{}", self.file.display(), facts.collect::<String>())
     }
 

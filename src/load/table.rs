@@ -6,7 +6,8 @@ use super::report::{Latency, Report, ServerUse};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let mut row = |name: &str, text: &str| writeln!(f, "{name:>10}  {text}");
+        // What the server said stands in some of these, and may be made to take over a terminal.
+        let mut row = |name: &str, text: &str| writeln!(f, "{name:>10}  {}", harmless(text));
         let arrivals = self.arrivals.map(|arrivals| format!(", {arrivals} arrivals")).unwrap_or_default();
         let in_flight = self.in_flight.map(|count| format!(", {count} in flight")).unwrap_or_default();
         row("load", &format!("{}, {} loop{arrivals}{in_flight}, {} s", self.tool, self.mode, self.duration_s))?;
@@ -38,6 +39,10 @@ impl Display for Report {
         }
         Ok(())
     }
+}
+
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 fn latency(latency: &Latency) -> String {
@@ -94,6 +99,11 @@ fn memory(server: &ServerUse) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_is_not_taken_over() {
+        assert_eq!(harmless("\u{1b}[31mred\nnew µs"), "\\u{1b}[31mred\\nnew µs");
+    }
 
     #[test]
     fn times_have_three_digits_and_a_unit() {

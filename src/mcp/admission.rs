@@ -19,6 +19,7 @@ use crate::actors::tool_table::ToolEntry;
 use crate::frame::{self, ContextFrame};
 use crate::wasi::call::GuestRequest;
 use crate::wasi::error::{Fault, FaultCode};
+use crate::wasi::lazy_tool::NotReady;
 use crate::wasi::manifest::Permissions;
 use crate::wasi::schema;
 use crate::wasi::store::Progress;
@@ -55,10 +56,14 @@ pub async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationTo
         return Ok(());
     }
     let refused = |refusal| Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after()));
+    let _place = tool.waiting_room.try_acquire().map_err(|_| refused(Refusal::QueueFull))?;
     tokio::select! {
         biased;
         ready = tool.loaded.ready() => {
-            ready.map(drop).map_err(|refusal| Denied::Protocol(error::not_served(&tool.published, refusal)))
+            ready.map(drop).map_err(|not_ready| match not_ready {
+                NotReady::Refused(why) => Denied::Protocol(error::not_served(&tool.published, why)),
+                NotReady::NotNow => refused(Refusal::NotCompiled),
+            })
         }
         // Nobody waits for this answer; it is not written.
         () = cancel.cancelled() => Err(refused(Refusal::ShuttingDown)),

@@ -32,6 +32,11 @@ pub fn refused(refusal: Refusal, tool: &str, retry_after: Duration) -> ErrorData
         Refusal::Quarantined => {
             format!("the tool {tool} failed too often and is left alone for a while; try again later")
         }
+        Refusal::NotCompiled => {
+            format!(
+                "the tool {tool} could not be compiled just now; try again, and see the server's log if it stays so"
+            )
+        }
         Refusal::ShuttingDown => "the server is shutting down; start it again".to_owned(),
     };
     let mut data = json!({

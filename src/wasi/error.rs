@@ -58,6 +58,9 @@ pub enum LoadError {
     /// The module compiles but asks for, or lacks, something.
     #[error("{0}")]
     Contract(String),
+    /// The compiler could not do its work, which is not the module's fault; it may succeed another time.
+    #[error("it could not be compiled just now: {0}")]
+    NotNow(String),
     /// The tool's own `describe` failed.
     #[error("the tool failed while describing itself: {0}")]
     Describe(Fault),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::anatomy::Anatomy;
 use super::command;
+use super::compiler::Turn;
 use super::definition::{Definition, Description};
 use super::error::{Fault, LoadError};
 use super::executor::Executor;
@@ -106,7 +107,7 @@ pub fn needs(anatomy: &Anatomy) -> Vec<&'static str> {
 
 async fn try_out(loader: &Arc<Loader>, manifest: &Manifest, module: Vec<u8>) -> Result<Trial, LoadError> {
     let began = Instant::now();
-    let artefact = loader.compiler.compile(&loader.engine, module).await?;
+    let artefact = loader.compiler.compile(&loader.engine, module, &Turn::Now).await?;
     let compile = began.elapsed();
     let (loader, manifest) = (Arc::clone(loader), manifest.clone());
     let tried = tokio::task::spawn_blocking(move || {

@@ -1,9 +1,11 @@
 //! A tool of the catalogue: known to clients at once, compiled when it is first needed.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::SetOnce;
+use tokio::sync::{Notify, SetOnce};
+use tokio_util::sync::CancellationToken;
 
 use super::anatomy::Anatomy;
 use super::cache_key::CacheKey;
@@ -28,7 +30,20 @@ pub struct LazyTool {
     provisional: Option<Definition>,
     described: OnceLock<Definition>,
     begun: AtomicBool,
+    /// Cancelled once somebody waits for the guest.
+    wanted: CancellationToken,
+    /// The compiler could not do its work.
+    gave_up: Notify,
     guest: SetOnce<Result<Guest, LoadError>>,
+}
+
+/// Why there is no guest.
+#[derive(Debug, Clone, Copy)]
+pub enum NotReady<'a> {
+    /// The module cannot be served; that does not change any more.
+    Refused(&'a LoadError),
+    /// The compiler could not do its work; it may succeed another time.
+    NotNow,
 }
 
 impl LazyTool {
@@ -65,6 +80,8 @@ impl LazyTool {
             provisional,
             described,
             begun: AtomicBool::new(false),
+            wanted: CancellationToken::new(),
+            gave_up: Notify::new(),
             guest: SetOnce::new(),
         })
     }
@@ -102,27 +119,45 @@ impl LazyTool {
         }
         let tool = Arc::clone(self);
         tokio::spawn(async move {
-            let loaded = tool.loader.load(tool.manifest.clone(), tool.key, !tool.is_described()).await;
-            tool.settle(loaded);
+            let (manifest, wanted) = (tool.manifest.clone(), tool.wanted.clone());
+            match tool.loader.load(manifest, tool.key, !tool.is_described(), wanted).await {
+                Err(error @ LoadError::NotNow(_)) => tool.give_up_for_now(&error),
+                loaded => tool.settle(loaded),
+            }
         });
     }
 
     /// The guest, once it is there; loading begins with the first who asks.
     ///
     /// # Errors
-    /// Why it cannot be served; that does not change any more.
-    pub async fn ready(self: &Arc<Self>) -> Result<&Guest, &LoadError> {
+    /// Why it cannot be served, now or ever.
+    pub async fn ready(self: &Arc<Self>) -> Result<&Guest, NotReady<'_>> {
+        self.wanted.cancel();
+        // Registered before it begins, so that its failure is not missed.
+        let mut gave_up = pin!(self.gave_up.notified());
+        gave_up.as_mut().enable();
         self.begin();
-        self.guest.wait().await.as_ref()
+        tokio::select! {
+            biased;
+            guest = self.guest.wait() => guest.as_ref().map_err(NotReady::Refused),
+            () = gave_up => Err(NotReady::NotNow),
+        }
+    }
+
+    /// The next who asks begins anew.
+    fn give_up_for_now(&self, error: &LoadError) {
+        tracing::warn!(tool = self.manifest.name, "{error}; the next call tries again");
+        self.begun.store(false, Ordering::SeqCst);
+        self.gave_up.notify_waiters();
     }
 
     fn settle(&self, loaded: Result<loader::Described, LoadError>) {
-        let settled = loaded.and_then(|(guest, said)| {
-            if !self.is_described() {
+        let settled = loaded.map(|(guest, definition)| {
+            if let Some(definition) = definition {
                 // Set once: by the only task that loads.
-                let _ = self.described.set(Definition::new(&self.manifest, said)?);
+                let _ = self.described.set(definition);
             }
-            Ok(guest)
+            guest
         });
         let changed = settled.is_err() || self.provisional.is_some();
         // Set once: by the only task that loads.

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::artefact::{Artefact, Encoding};
 use super::cache::ModuleCache;
 use super::cache_key::CacheKey;
-use super::compiler::Compiler;
-use super::definition::Description;
+use super::compiler::{Compiler, Turn};
+use super::definition::{Definition, Description};
 use super::engine::Engine;
 use super::error::LoadError;
 use super::guest::{Guest, MODULE_BYTES};
@@ -29,8 +30,8 @@ pub struct Loader {
     changes: watch::Sender<u64>,
 }
 
-/// A guest and what it says of itself, if it was asked.
-pub(super) type Described = (Guest, Option<Description>);
+/// A guest, and what clients are to be told of it, if it was asked.
+pub(super) type Described = (Guest, Option<Definition>);
 
 /// A module on its way.
 struct Job {
@@ -58,19 +59,24 @@ impl Loader {
     }
 
     /// Loads the module of `manifest`, which must still have the key `expected`, if any; if `ask`, the tool is asked what
-    /// it is.
+    /// it is. Nobody waits for it until `wanted` is cancelled.
     pub(super) async fn load(
         self: &Arc<Self>,
         manifest: Manifest,
         expected: Option<CacheKey>,
         ask: bool,
+        wanted: CancellationToken,
     ) -> Result<Described, LoadError> {
+        let turn = match manifest.entry {
+            Entry::Embedded(_) => Turn::Now,
+            Entry::File(_) => Turn::Later(wanted),
+        };
         let job = Arc::new(Job { loader: Arc::clone(self), manifest, expected, ask });
         let (module, key) = match in_background(&job, |job| job.find()).await? {
             Found::Guest(described) => return Ok(*described),
             Found::Module(module, key) => (module, key),
         };
-        let artefact = self.compiler.compile(&self.engine, module).await?;
+        let artefact = self.compiler.compile(&self.engine, module, &turn).await?;
         in_background(&job, move |job| job.take_in(&artefact, &key)).await
     }
 }
@@ -133,6 +139,8 @@ impl Job {
         if said.is_some() || !cache.has(key) {
             cache.put(key, artefact, limits, said.as_ref());
         }
-        Ok((guest, said))
+        // The schema is the module's own, and compiling it may take its time.
+        let definition = said.map(|said| Definition::new(&self.manifest, Some(said))).transpose()?;
+        Ok((guest, definition))
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::process::{eventually, log_lines};
-use crate::support::{SERVER, Sandbox};
+use crate::support::{Client, SERVER, Sandbox};
 
 /// A command that is no larger than many others and takes a compiler of today many seconds: one function body of
 /// `additions` additions, again and again.
@@ -118,4 +118,63 @@ fn the_compiler_puts_out_code_or_says_what_is_wrong() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stdout.is_empty() && !refused.stderr.is_empty());
     assert!(!String::from_utf8(refused.stderr).unwrap().contains("panicked"));
+}
+
+#[test]
+fn a_long_complaint_is_cut_and_not_waited_with() {
+    let name = "x".repeat(99_000);
+    let twice = format!(r#"(module (func (export "{name}")) (func (export "{name}")))"#);
+    let refused = compile(&wat::parse_str(twice).unwrap());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!((1..4096).contains(&refused.stderr.len()), "{} bytes", refused.stderr.len());
+}
+
+/// The server's compilers.
+fn compilers(client: &Client) -> Vec<u32> {
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    processes
+        .filter(|process: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+            parent == Some(client.pid())
+        })
+        .collect()
+}
+
+#[test]
+fn a_compiler_that_is_stopped_from_outside_costs_one_try() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("bomb", &bomb(3000, 1000), json!({}));
+    let mut client = sandbox.server().start_session();
+    for _ in 0..2 {
+        let called = client.begin_call("bomb", json!({}));
+        eventually("a compiler is at work", || compilers(&client).len() == 1);
+        let kill = Command::new("kill").args(["-KILL", &compilers(&client)[0].to_string()]).status().unwrap();
+        assert!(kill.success());
+        let answer = client.answer(called);
+        assert_eq!(
+            (&answer["error"]["code"], &answer["error"]["data"]["reason"], &answer["error"]["data"]["retryable"]),
+            (&json!(-31503), &json!("not_compiled"), &json!(true)),
+            "{answer}"
+        );
+        assert!(client.request("tools/list", json!({})).to_string().contains("bomb"));
+    }
+}
+
+#[test]
+fn no_more_calls_wait_for_the_compiler_than_for_a_worker() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("bomb", &bomb(3000, 1000), json!({"queue_depth": 2}));
+    sandbox.write("data/a.txt", "here");
+    let mut client = sandbox.server().start_session();
+    let waiting: Vec<i64> = (0..2).map(|_| client.begin_call("bomb", json!({}))).collect();
+    let answer = client.call("bomb", json!({}));
+    assert_eq!(answer["error"]["data"]["reason"], "queue_full", "{answer}");
+    assert_eq!(client.call_text("fs_read", json!({"path": "a.txt"})), "here");
+    client.notify("notifications/cancelled", json!({"requestId": waiting[0]}));
+    let again = client.begin_call("bomb", json!({}));
+    client.notify("notifications/cancelled", json!({"requestId": again}));
+    assert!(client.request("ping", json!({}))["result"].is_object(), "the place was free again");
+    assert!(client.leftovers().is_empty());
 }

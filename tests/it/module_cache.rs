@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::process::eventually;
-use crate::support::{Client, Sandbox, ServerCommand};
+use crate::support::{Client, SERVER, Sandbox, ServerCommand};
 use crate::wat_guests::printing;
 
 /// A server with `probe` and `said`, a command, whose cache is `cache/` in the sandbox.
@@ -217,4 +217,45 @@ fn a_module_that_changes_under_the_server_is_not_run() {
     assert!(answer["error"]["message"].as_str().unwrap().contains("restart the server"), "{answer}");
     eventually("it is said", || client.stderr().contains("has changed since the server started"));
     assert_eq!(server(&sandbox).start_session().call_text("said", json!({})), "something else");
+}
+
+#[test]
+fn what_is_no_file_in_a_cached_modules_place_is_neither_waited_for_nor_followed() {
+    let sandbox = with_tools();
+    use_both(server(&sandbox));
+    let files = kept(&sandbox);
+    let replace: [&dyn Fn(&PathBuf); 2] =
+        [&|file| assert!(std::process::Command::new("mkfifo").arg(file).status().unwrap().success()), &|file| {
+            std::os::unix::fs::symlink(file.with_extension("elsewhere"), file).unwrap();
+        }];
+    for put in replace {
+        for file in &files {
+            std::fs::rename(file, file.with_extension("elsewhere")).unwrap();
+            put(file);
+        }
+        let said = use_both(server(&sandbox));
+        assert_eq!(said.matches("a cached module is not used").count(), 2, "{said}");
+        assert_eq!(use_both(server(&sandbox)), "", "the files are whole again");
+    }
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::create_dir(&files[0]).unwrap();
+    let said = use_both(server(&sandbox));
+    assert!(said.contains("remove it by hand"), "{said}");
+}
+
+#[test]
+fn a_module_too_large_for_the_systems_file_size_limit_is_served_and_not_kept() {
+    let sandbox = Sandbox::new();
+    sandbox.write("data/a.txt", "here");
+    // 200 KiB: less than the compiled module, more than the memory image that wasmtime keeps in a file of its own.
+    let output = std::process::Command::new("sh")
+        .args(["-c", r#"ulimit -f 400; exec "$0" call fs.read '{"path":"a.txt"}' --allow "$1""#, SERVER])
+        .arg(sandbox.data())
+        .env("NURONES_CACHE_DIR", sandbox.path("cache"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"here"[..]), "{said}");
+    assert!(said.contains("cannot be kept"), "{said}");
+    assert_eq!(std::fs::read_dir(sandbox.path("cache")).unwrap().count(), 0, "nothing unfinished is left");
 }

@@ -94,3 +94,14 @@ fn the_manifests_of_this_repository_are_good() {
 fn no_file_is_a_wrong_command_line() {
     assert_eq!(validate(&[]).code(), 64);
 }
+
+#[test]
+fn names_in_a_module_do_not_reach_the_terminal_raw() {
+    let sandbox = Sandbox::new();
+    let module = r#"(module (import "wasi" "\1b[31mred\0afoo.wasm: good" (func)) (func (export "_start")))"#;
+    let file = sandbox.write("odd.wasm", wat::parse_str(module).unwrap());
+    let output = validate(&[file.to_str().unwrap()]);
+    assert_eq!(output.code(), 1);
+    assert!(!output.stdout.contains('\u{1b}') && !output.stdout.contains("\nfoo.wasm"), "{}", output.stdout);
+    assert!(output.stdout.contains("[31mred"), "{}", output.stdout);
+}

@@ -16,6 +16,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -56,10 +58,11 @@ impl Part {
     }
 
     /// Reads the part, if `from` holds it unchanged.
-    fn read(&self, from: &mut impl Read) -> Option<Vec<u8>> {
+    fn read(&self, from: &mut impl Read) -> Result<Vec<u8>, Unusable> {
         let mut content = Vec::new();
-        from.take(self.bytes).read_to_end(&mut content).ok()?;
-        (content.len() as u64 == self.bytes && hex(&Sha256::digest(&content)) == self.sha256).then_some(content)
+        from.take(self.bytes).read_to_end(&mut content).map_err(Unusable::Unread)?;
+        let unchanged = content.len() as u64 == self.bytes && hex(&Sha256::digest(&content)) == self.sha256;
+        if unchanged { Ok(content) } else { Err(Unusable::Damaged) }
     }
 }
 
@@ -76,6 +79,21 @@ struct Header {
 struct Said {
     limits: String,
     description: Option<Description>,
+}
+
+/// A file whose first two parts are good.
+struct Begun {
+    rest: BufReader<File>,
+    artefact: Part,
+    said: Said,
+}
+
+/// Why a file is not used.
+enum Unusable {
+    /// It is not here, or the system does not let us read it; what is in it is not known.
+    Unread(io::Error),
+    /// It is not what was written.
+    Damaged,
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -107,43 +125,58 @@ impl ModuleCache {
             ));
         }
         if metadata.mode() & 0o022 != 0 {
-            return Err(format!("others may write to the module cache {shown}; forbid it with: chmod go-w {shown}"));
+            // Folders for everybody, like /tmp, are sticky, and must stay as they are.
+            let is_shared = metadata.mode() & 0o1000 != 0;
+            let forbid = if is_shared { String::new() } else { format!(", or forbid it with: chmod go-w {shown}") };
+            return Err(format!(
+                "others may write to the module cache {shown}; choose another with NURONES_CACHE_DIR{forbid}"
+            ));
         }
         Ok(Self { folder: Some(folder.to_owned()), most_bytes })
     }
 
     /// Whether there is a file for `key`, whatever is in it.
     pub fn has(&self, key: &CacheKey) -> bool {
-        self.path(key).is_some_and(|path| path.exists())
+        let is_file = |path: PathBuf| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+        self.path(key).is_some_and(is_file)
     }
 
     /// What the tool said of itself when it was asked under these limits; the machine code is not read.
     pub fn description(&self, key: &CacheKey, limits: &Limits) -> Option<Description> {
-        let (_, said) = self.begin(key)?;
-        if said.limits == fingerprint(limits) { said.description } else { None }
+        let begun = self.begin(&self.path(key)?, key).ok()?;
+        if begun.said.limits == fingerprint(limits) { begun.said.description } else { None }
     }
 
     /// The compiled module, if it is here and whole. One that is not is removed and said.
     pub fn artefact(&self, key: &CacheKey, encoding: Encoding) -> Option<Artefact> {
-        let found = self.begin(key).and_then(|((mut rest, part), _)| part.read(&mut rest));
-        match (found, self.path(key)) {
-            (Some(bytes), Some(path)) => {
-                // The oldest go first; a file in use is not old. Not being able to say so costs a compilation at most.
-                let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
-                Some(Artefact::trusted(encoding, bytes))
-            }
-            _ => {
-                self.discard(key, "it is damaged or not what its name says");
-                None
+        let path = self.path(key)?;
+        let read = self.begin(&path, key).and_then(|mut begun| {
+            let bytes = begun.artefact.read(&mut begun.rest)?;
+            // The oldest go first; a file in use is not old. Not being able to say so costs a compilation at most.
+            let _ = begun.rest.get_ref().set_modified(SystemTime::now());
+            Ok(bytes)
+        });
+        match read {
+            Ok(bytes) => return Some(Artefact::trusted(encoding, bytes)),
+            Err(Unusable::Damaged) => self.discard(key, "it is damaged or not what its name says"),
+            Err(Unusable::Unread(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(Unusable::Unread(error)) => {
+                tracing::warn!(file = %path.display(), %error, "a cached module cannot be read; it is compiled anew");
             }
         }
+        None
     }
 
     /// Removes the file for `key`, if there is one, and says so.
     pub fn discard(&self, key: &CacheKey, reason: &str) {
-        if let Some(path) = self.path(key).filter(|path| path.exists()) {
-            tracing::warn!(file = %path.display(), "a cached module is not used, {reason}; it is compiled anew");
-            let _ = fs::remove_file(path);
+        let Some(path) = self.path(key) else { return };
+        let file = path.display();
+        match fs::remove_file(&path) {
+            Ok(()) => tracing::warn!(%file, "a cached module is not used, {reason}; it is compiled anew"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%file, %error, "a cached module is not used, {reason}; remove it by hand");
+            }
         }
     }
 
@@ -179,17 +212,18 @@ impl ModuleCache {
         Some(self.folder.as_ref()?.join(format!("{key}.{EXTENSION}")))
     }
 
-    /// Reads a file up to its machine code; `None` when it is missing or damaged so far.
-    fn begin(&self, key: &CacheKey) -> Option<((BufReader<File>, Part), Said)> {
-        let mut file = BufReader::new(File::open(self.path(key)?).ok()?);
+    /// Reads a file up to its machine code.
+    fn begin(&self, path: &Path, key: &CacheKey) -> Result<Begun, Unusable> {
+        let mut rest = BufReader::new(open_regular(path)?);
         let mut line = Vec::new();
-        (&mut file).take(HEADER_BYTES).read_until(b'\n', &mut line).ok()?;
-        let header: Header = serde_json::from_slice(&line).ok()?;
+        (&mut rest).take(HEADER_BYTES).read_until(b'\n', &mut line).map_err(Unusable::Unread)?;
+        let header: Header = serde_json::from_slice(&line).map_err(|_| Unusable::Damaged)?;
         if header.format != FORMAT || header.key != key.to_string() {
-            return None;
+            return Err(Unusable::Damaged);
         }
-        let said = serde_json::from_slice(&header.description.read(&mut file)?).ok()?;
-        Some(((file, header.artefact), said))
+        let said = header.description.read(&mut rest)?;
+        let said = serde_json::from_slice(&said).map_err(|_| Unusable::Damaged)?;
+        Ok(Begun { rest, artefact: header.artefact, said })
     }
 
     /// Removes what was never finished, and the files not used for longest until the rest fits.
@@ -224,6 +258,21 @@ impl ModuleCache {
 
 fn fingerprint(limits: &Limits) -> String {
     format!("{limits:?}")
+}
+
+/// Opens `path` for reading, if a regular file is there: not what a link leads to, and no pipe, which would be waited for.
+fn open_regular(path: &Path) -> Result<File, Unusable> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::LOOP.raw_os_error() => Unusable::Damaged,
+        _ => Unusable::Unread(error),
+    })?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        Ok(_) => Err(Unusable::Damaged),
+        Err(error) => Err(Unusable::Unread(error)),
+    }
 }
 
 fn write_new<const N: usize>(path: &Path, parts: [&[u8]; N]) -> io::Result<()> {
