@@ -34,8 +34,7 @@ fn main() {
 
 /// Into the lane and out again on one thread: what the lane itself costs.
 fn lane(compare: &mut Compare) {
-    let lane = Lane::new(DEPTH);
-    let from_lane = lane.receiver();
+    let lane = Lane::new(DEPTH, Arc::default());
     let (sender, receiver) = bounded(DEPTH);
     let (call, _answer) = Caller::new().call();
     // Both halves use the one call, in turn.
@@ -45,7 +44,7 @@ fn lane(compare: &mut Compare) {
         |calls| {
             timed(calls, || {
                 lane.try_send(call.take().expect("it came back")).expect("there is room");
-                call.set(from_lane.recv().ok());
+                call.set(lane.recv());
             })
         },
         |calls| {
@@ -59,8 +58,7 @@ fn lane(compare: &mut Compare) {
 
 /// A call made, sent, taken and answered on one thread: everything but the wake-ups, which differ from moment to moment.
 fn lane_and_reply(compare: &mut Compare) {
-    let (lane, caller) = (Lane::new(DEPTH), Caller::new());
-    let from_lane = lane.receiver();
+    let (lane, caller) = (Lane::new(DEPTH, Arc::default()), Caller::new());
     let (sender, receiver) = bounded::<oneshot::Sender<CallOutcome>>(DEPTH);
     compare.pair(
         "lane_and_reply",
@@ -68,7 +66,7 @@ fn lane_and_reply(compare: &mut Compare) {
             hops(calls, async || {
                 let (call, mut answer) = caller.call();
                 lane.try_send(call).expect("there is room");
-                from_lane.recv().expect("it was sent").reply.answer(outcome());
+                lane.recv().expect("it was sent").reply.answer(outcome());
                 answer.wait().await
             })
         },
@@ -85,9 +83,13 @@ fn lane_and_reply(compare: &mut Compare) {
 
 /// To a thread that answers at once, and back to a task that waits. Mostly the two wake-ups.
 fn hop(compare: &mut Compare) {
-    let (lane, caller) = (Lane::new(DEPTH), Caller::new());
-    let calls = lane.receiver();
-    let our_worker = worker(move || calls.iter().for_each(|call| call.reply.answer(outcome())));
+    let (lane, caller) = (Arc::new(Lane::new(DEPTH, Arc::default())), Caller::new());
+    let calls = Arc::clone(&lane);
+    let our_worker = worker(move || {
+        while let Some(call) = calls.recv() {
+            call.reply.answer(outcome());
+        }
+    });
     let (sender, receiver) = bounded::<oneshot::Sender<CallOutcome>>(DEPTH);
     let bare_worker = worker(move || receiver.iter().for_each(|reply| reply.send(outcome()).expect("somebody waits")));
     compare.pair(

@@ -1,10 +1,16 @@
-//! The bounded queue of one tool.
+//! The bounded queue of one tool: first in, first out.
 //!
 //! It belongs to the tool, not to a worker: when a worker dies, the calls it had not taken wait for its successor. A
 //! full lane gives the call back at once. A cancelled call that still waits does not hold its place: when the lane is
-//! full, such calls are swept out first.
+//! full and something was cancelled since the last look, such calls are swept out first.
+//!
+//! Rule: calls are put in and taken out under the shared lock, and swept under the exclusive one; so sweeping, which
+//! takes all of them out and puts the others back, changes no order.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
 use parking_lot::RwLock;
 
 use super::message::Call;
@@ -20,16 +26,20 @@ pub enum SendError {
 
 /// See the module documentation.
 pub struct Lane {
-    /// `None` once closed. Senders share the lock; sweeping takes it alone, so that swept calls find their place again.
+    /// `None` once closed. See the rule in the module documentation.
     sender: RwLock<Option<Sender<Call>>>,
     receiver: Receiver<Call>,
+    /// Counts what clients have cancelled, whichever tool it was for.
+    cancellations: Arc<AtomicU64>,
+    /// That count when this lane was last swept.
+    swept: AtomicU64,
 }
 
 impl Lane {
-    /// A lane for at most `depth` waiting calls.
-    pub fn new(depth: usize) -> Self {
+    /// A lane for at most `depth` waiting calls, whose clients' cancellations are counted by `cancellations`.
+    pub fn new(depth: usize, cancellations: Arc<AtomicU64>) -> Self {
         let (sender, receiver) = bounded(depth);
-        Self { sender: RwLock::new(Some(sender)), receiver }
+        Self { sender: RwLock::new(Some(sender)), receiver, cancellations, swept: AtomicU64::new(0) }
     }
 
     /// Puts `call` into the lane, or gives it back at once.
@@ -48,9 +58,23 @@ impl Lane {
         self.receiver.len()
     }
 
-    /// The end a worker takes calls from.
-    pub fn receiver(&self) -> Receiver<Call> {
-        self.receiver.clone()
+    /// Waits for the next call; `None` when the lane is closed and empty.
+    pub fn recv(&self) -> Option<Call> {
+        loop {
+            let taken = {
+                let _shared = self.sender.read();
+                self.receiver.try_recv()
+            };
+            match taken {
+                Ok(call) => return Some(call),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {
+                    let mut waiting = Select::new();
+                    waiting.recv(&self.receiver);
+                    waiting.ready();
+                }
+            }
+        }
     }
 
     /// Takes no more calls; workers end when they have taken what is there.
@@ -75,19 +99,19 @@ impl Lane {
 
     /// Removes waiting calls that were cancelled; returns how many.
     fn sweep(&self) -> usize {
+        let cancelled = self.cancellations.load(Ordering::SeqCst);
+        if self.swept.swap(cancelled, Ordering::SeqCst) == cancelled {
+            return 0;
+        }
         let sender = self.sender.write();
         let Some(sender) = &*sender else { return 0 };
-        let mut swept = 0;
-        for _ in 0..self.receiver.len() {
-            let Ok(call) = self.receiver.try_recv() else { break };
-            if call.is_cancelled() {
-                swept += 1;
-                call.reply.stay_silent();
-            } else {
-                // Nobody else can send while the lock is held, so there is room for what was just taken out.
-                let _ = sender.try_send(call);
-            }
+        let (gone, waiting): (Vec<Call>, Vec<Call>) = self.receiver.try_iter().partition(Call::is_cancelled);
+        for call in waiting {
+            // Nobody else can send while the lock is held, so there is room for what was just taken out.
+            let _ = sender.try_send(call);
         }
+        let swept = gone.len();
+        gone.into_iter().for_each(|call| call.reply.stay_silent());
         swept
     }
 }
@@ -99,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_full_lane_gives_the_call_back_at_once() {
-        let lane = Lane::new(2);
+        let lane = Lane::new(2, Arc::default());
         let (calls, _answers): (Vec<_>, Vec<_>) = (0..3).map(|_| call()).unzip();
         let sent: Vec<_> = calls.into_iter().map(|call| lane.try_send(call)).collect();
         assert!(matches!(sent.as_slice(), [Ok(()), Ok(()), Err(SendError::Full(_))]));
@@ -108,26 +132,54 @@ mod tests {
 
     #[test]
     fn a_cancelled_call_that_waits_does_not_hold_its_place() {
-        let lane = Lane::new(2);
+        let cancellations = Arc::<AtomicU64>::default();
+        let lane = Lane::new(2, Arc::clone(&cancellations));
         let (first, _first_answer) = call();
         let (second, _second_answer) = call();
         let cancel = first.cancel.clone();
         lane.try_send(first).unwrap();
         lane.try_send(second).unwrap();
         cancel.cancel();
+        cancellations.fetch_add(1, Ordering::SeqCst);
         assert!(lane.try_send(call().0).is_ok());
         assert_eq!(lane.depth(), 2);
-        assert!(!lane.receiver().recv().unwrap().is_cancelled());
+        assert!(!lane.recv().unwrap().is_cancelled());
     }
 
     #[test]
     fn a_closed_lane_lets_workers_finish_what_is_there() {
-        let lane = Lane::new(2);
+        let lane = Lane::new(2, Arc::default());
         lane.try_send(call().0).unwrap();
         lane.close();
         assert!(matches!(lane.try_send(call().0), Err(SendError::Closed(_))));
-        let receiver = lane.receiver();
-        assert!(receiver.recv().is_ok());
-        assert!(receiver.recv().is_err());
+        assert!(lane.recv().is_some());
+        assert!(lane.recv().is_none());
+    }
+
+    #[test]
+    fn calls_are_taken_in_the_order_in_which_they_came_however_full_the_lane() {
+        let cancellations = Arc::<AtomicU64>::default();
+        let lane = Lane::new(50, Arc::clone(&cancellations));
+        let taken = std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                std::iter::from_fn(|| lane.recv()).map(|call| call.request.arguments).collect::<Vec<String>>()
+            });
+            let mut answers = Vec::new();
+            for number in 0..2000 {
+                let (mut next, answer) = call();
+                answers.push(answer);
+                next.request.arguments = format!("{number:04}");
+                if number % 3 == 0 {
+                    next.cancel.cancel();
+                    cancellations.fetch_add(1, Ordering::SeqCst);
+                }
+                if lane.try_send(next).is_err() {
+                    std::thread::yield_now();
+                }
+            }
+            lane.close();
+            worker.join().unwrap()
+        });
+        assert!(taken.len() >= 50 && taken.is_sorted(), "{taken:?}");
     }
 }

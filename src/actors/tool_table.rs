@@ -29,6 +29,8 @@ pub struct ToolTable {
     tools: BTreeMap<String, Arc<ToolEntry>>,
     /// The tools' own names, where they differ: `fs.read` for `fs_read`.
     aliases: BTreeMap<String, String>,
+    /// Counts what clients have cancelled; full lanes then look for it.
+    cancellations: Arc<AtomicU64>,
 }
 
 /// One tool and what belongs to it for the life of the process.
@@ -84,13 +86,14 @@ pub struct WorkerSlot {
 impl ToolTable {
     /// The table of a loaded catalogue.
     pub fn new(catalogue: Catalogue) -> Self {
-        let mut table = Self { tools: BTreeMap::new(), aliases: BTreeMap::new() };
+        let mut table = Self { tools: BTreeMap::new(), aliases: BTreeMap::new(), cancellations: Arc::default() };
         for loaded in catalogue.tools {
             let published = loaded.manifest.published_name();
             if loaded.manifest.name != published {
                 table.aliases.insert(loaded.manifest.name.clone(), published.clone());
             }
-            table.tools.insert(published.clone(), Arc::new(ToolEntry::new(published, loaded)));
+            let entry = ToolEntry::new(published.clone(), loaded, Arc::clone(&table.cancellations));
+            table.tools.insert(published, Arc::new(entry));
         }
         table
     }
@@ -98,6 +101,11 @@ impl ToolTable {
     /// The tool of this name, published or its own.
     pub fn get(&self, name: &str) -> Option<&Arc<ToolEntry>> {
         self.tools.get(name).or_else(|| self.tools.get(self.aliases.get(name)?))
+    }
+
+    /// A client has cancelled a call, which may be waiting in a lane.
+    pub fn note_cancellation(&self) {
+        self.cancellations.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The tools that can be called, as far as is known: those that did not turn out to be unusable.
@@ -123,11 +131,11 @@ impl ToolTable {
 }
 
 impl ToolEntry {
-    fn new(published: String, loaded: Arc<LazyTool>) -> Self {
+    fn new(published: String, loaded: Arc<LazyTool>, cancellations: Arc<AtomicU64>) -> Self {
         Self {
             name: loaded.manifest.name.as_str().into(),
             published,
-            lane: Lane::new(loaded.manifest.queue_depth),
+            lane: Lane::new(loaded.manifest.queue_depth, cancellations),
             waiting_room: Semaphore::new(loaded.manifest.queue_depth),
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
             limits: Arc::new(loaded.manifest.limits.clone()),

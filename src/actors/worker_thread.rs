@@ -159,8 +159,8 @@ impl WorkerThread {
 
     fn serve_all(&mut self) -> ExitReason {
         self.warm_up();
-        let lane = self.tool.lane.receiver();
-        while let Ok(call) = lane.recv() {
+        let tool = Arc::clone(&self.tool);
+        while let Some(call) = tool.lane.recv() {
             self.serve(call);
             if self.in_hand.is_abandoned() || self.too_many_zombies {
                 return ExitReason::Wedged;

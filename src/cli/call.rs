@@ -87,10 +87,9 @@ fn parse(config: &Config, args: &CallArgs) -> Result<(serde_json::Map<String, Va
         None => None,
         Some(text) => Some(serde_json::from_str(text).map_err(|error| format!("--context is not JSON: {error}"))?),
     };
-    let frame = config
-        .frame_defaults
-        .frame(given.as_ref())
-        .map_err(|mistakes| error::bad_frame(&mistakes).message.replace(frame::META_KEY, "--context"))?;
+    let frame = config.frame_defaults.frame(given.as_ref()).map_err(|mistakes| {
+        error::bad_frame(&mistakes).message.replace(&format!("_meta[\"{}\"]", frame::META_KEY), "--context")
+    })?;
     Ok((arguments, frame))
 }
 

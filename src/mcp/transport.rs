@@ -152,7 +152,12 @@ impl StdioTransport {
             }
             // None of them tells us anything, and before the handshake is over rmcp takes them for a broken one.
             Envelope::Notification => None,
-            Envelope::Cancel { id } => self.connection.tickets(|tickets| tickets.cancel(&id)).map(cancelled),
+            Envelope::Cancel { id } => {
+                let number = self.connection.tickets(|tickets| tickets.cancel(&id))?;
+                // rmcp cancels the call's token before it asks for the next message.
+                self.shared.table.note_cancellation();
+                Some(cancelled(number))
+            }
             Envelope::Request { id, call } => self.take_on(line, id, call),
         }
     }
