@@ -59,12 +59,7 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
         }
         return Exit::Usage;
     };
-    let cancel = CancellationToken::new();
-    let admitted = match admission::compiled(&server.shared, &tool, &cancel).await {
-        Ok(()) => admission::admit(&tool, arguments, &frame, cancel, None),
-        Err(denied) => Err(denied),
-    };
-    let exit = match admitted {
+    let exit = match admission::admit(&server.shared, &tool, arguments, &frame, CancellationToken::new(), None).await {
         Ok(mut admitted) => report(&tool, admitted.answer.wait().await, frame, args.json),
         Err(Denied::Fault(fault)) => failed(&tool, &fault, frame, args.json),
         Err(Denied::Protocol(error)) => {

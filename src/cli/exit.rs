@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use rustix::process::Signal;
 use tokio::signal::unix::SignalKind;
 
+use crate::wasi::contract::printable;
+
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -53,7 +55,7 @@ pub fn complain(message: &str) {
 /// `text` with control characters escaped: names and words of a module or a tool may be made to take over a terminal, or
 /// to look like lines of ours.
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    printable(text.as_bytes(), text.len())
 }
 
 /// Writes `bytes` to standard output.

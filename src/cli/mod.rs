@@ -11,10 +11,14 @@ mod validate;
 use std::env::VarError;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Flags, VARIABLES};
+use crate::runtime;
+use crate::wasi::compiler::CompileIn;
+use crate::wasi::loader::Loader;
 use exit::Exit;
 
 /// Serves tools to MCP clients over stdio. Each tool is a WASI guest in its own warm, supervised sandbox.
@@ -115,6 +119,14 @@ enum Command {
     /// Compile the module on standard input; the server runs this in a process of its own.
     #[command(hide = true)]
     Compile,
+}
+
+/// What turns modules into guests, for commands without a server; why there is none has been said.
+fn loader(config: &Config) -> Result<Arc<Loader>, Exit> {
+    runtime::loader(config, CompileIn::own_process()).map_err(|error| {
+        exit::complain(&error.to_string());
+        Exit::Internal
+    })
 }
 
 /// Runs the command line `args`.

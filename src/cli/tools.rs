@@ -6,11 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::exit::{Exit, complain, harmless, print, run_on_control_plane};
+use super::exit::{Exit, harmless, print, run_on_control_plane};
 use crate::config::Config;
-use crate::runtime;
 use crate::wasi::catalogue::Catalogue;
-use crate::wasi::compiler::CompileIn;
 use crate::wasi::error::LoadError;
 use crate::wasi::lazy_tool::LazyTool;
 
@@ -28,12 +26,9 @@ pub fn run(config: &Config, args: &ToolsArgs) -> Exit {
 }
 
 async fn report(config: &Config, args: &ToolsArgs) -> Exit {
-    let loader = match runtime::loader(config, CompileIn::own_process()) {
+    let loader = match super::loader(config) {
         Ok(loader) => loader,
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Internal;
-        }
+        Err(exit) => return exit,
     };
     let catalogue = Catalogue::read(&loader, &config.manifest_folders);
     catalogue.load_all().await;

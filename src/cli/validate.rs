@@ -6,10 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::exit::{Exit, complain, harmless, print, run_on_control_plane};
+use super::exit::{Exit, harmless, print, run_on_control_plane};
 use crate::config::Config;
-use crate::runtime;
-use crate::wasi::compiler::CompileIn;
 use crate::wasi::error::LoadError;
 use crate::wasi::inspection::{self, Inspection, Timing};
 use crate::wasi::loader::Loader;
@@ -41,12 +39,9 @@ pub fn run(config: &Config, args: &ValidateArgs) -> Exit {
 }
 
 async fn validate(config: &Config, args: &ValidateArgs) -> Exit {
-    let loader = match runtime::loader(config, CompileIn::own_process()) {
+    let loader = match super::loader(config) {
         Ok(loader) => loader,
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Internal;
-        }
+        Err(exit) => return exit,
     };
     let mut checked = Vec::new();
     for file in &args.files {

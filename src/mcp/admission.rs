@@ -51,7 +51,7 @@ pub fn frame(shared: &Shared, meta: &RequestMetaObject) -> Result<ContextFrame, 
 ///
 /// # Errors
 /// See [`Denied`].
-pub async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationToken) -> Result<(), Denied> {
+async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationToken) -> Result<(), Denied> {
     if tool.loaded.guest().is_some() {
         return Ok(());
     }
@@ -71,17 +71,19 @@ pub async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationTo
     }
 }
 
-/// Lets a call of `tool` in, or says why not.
+/// Lets a call of `tool` in, once that is compiled, or says why not.
 ///
 /// # Errors
 /// See [`Denied`].
-pub fn admit(
+pub async fn admit(
+    shared: &Shared,
     tool: &ToolEntry,
     arguments: JsonObject,
     frame: &ContextFrame,
     cancel: CancellationToken,
     progress: Option<mpsc::Sender<Progress>>,
 ) -> Result<Admitted, Denied> {
+    compiled(shared, tool, &cancel).await?;
     let permissions = permissions(tool, frame).map_err(Denied::Fault)?;
     let arguments = checked(tool, arguments).map_err(Denied::Fault)?;
     let (reply, answer) = Reply::new();

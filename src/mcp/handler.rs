@@ -60,14 +60,8 @@ impl ToolHandler {
             }
             None => (None, None),
         };
-        let admitted = match admission::compiled(&self.shared, tool, &context.ct).await {
-            Ok(()) => {
-                let arguments = request.arguments.unwrap_or_default();
-                admission::admit(tool, arguments, &frame, context.ct.clone(), progress)
-            }
-            Err(denied) => Err(denied),
-        };
-        match admitted {
+        let arguments = request.arguments.unwrap_or_default();
+        match admission::admit(&self.shared, tool, arguments, &frame, context.ct.clone(), progress).await {
             Ok(Admitted { answer }) => {
                 span.admitted();
                 let outcome = match reports {

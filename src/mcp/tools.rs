@@ -29,7 +29,7 @@ pub fn sign(meta: &mut MetaObject) {
 
 /// A tool as `tools/list` shows it.
 pub fn listed(tool: &ToolEntry) -> Tool {
-    let definition = &tool.loaded.definition();
+    let definition = tool.loaded.definition();
     let annotations = ToolAnnotations::new()
         .read_only(definition.read_only)
         .destructive(definition.destructive)
@@ -54,7 +54,7 @@ pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: ContextFrame) -> C
 pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: ContextFrame) -> CallToolResult {
     let mut result = CallToolResult::error(vec![ContentBlock::text(fault.message.clone())]);
     let mut meta = meta(frame);
-    let definition = &tool.loaded.definition();
+    let definition = tool.loaded.definition();
     let repeatable = definition.read_only || definition.idempotent;
     meta.insert(FAULT_META_KEY.to_owned(), error::fault_meta(fault, repeatable));
     result.meta = Some(meta);

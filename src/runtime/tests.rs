@@ -62,7 +62,8 @@ impl Tree {
     async fn call(&self, arguments: serde_json::Value) -> CallOutcome {
         let frame = self.runtime.shared.context.defaults().frame(None).unwrap();
         let arguments = arguments.as_object().unwrap().clone();
-        match admission::admit(self.probe(), arguments, &frame, CancellationToken::new(), None) {
+        let shared = &self.runtime.shared;
+        match admission::admit(shared, self.probe(), arguments, &frame, CancellationToken::new(), None).await {
             Ok(mut admitted) => tokio::time::timeout(PATIENCE, admitted.answer.wait()).await.expect("an answer"),
             Err(Denied::Fault(fault)) => CallOutcome::Faulted(fault),
             Err(Denied::Protocol(error)) => panic!("{error}"),

@@ -75,7 +75,7 @@ fn log_line(tool: &str, level: LogLevel, message: &str) {
 }
 
 /// Text from a guest with control characters escaped and at most `most_bytes` of it.
-pub(super) fn printable(bytes: &[u8], most_bytes: usize) -> String {
+pub fn printable(bytes: &[u8], most_bytes: usize) -> String {
     let cut = &bytes[..bytes.len().min(most_bytes)];
     String::from_utf8_lossy(cut)
         .chars()

@@ -43,13 +43,7 @@ impl Description {
     /// # Errors
     /// When it fails, takes longer than a second, or describes a schema that is none.
     pub fn ask(engine: &Engine, pre: &FileToolPre<ToolState>, manifest: &Manifest) -> Result<Self, LoadError> {
-        let sandbox = Sandbox {
-            tool: manifest.name.as_str().into(),
-            policy: Default::default(),
-            permissions: Permissions::default(),
-            limits: manifest.limits.clone().into(),
-            blocking_io: false,
-        };
+        let sandbox = Sandbox::without_files(manifest);
         let no_executor = |error: std::io::Error| LoadError::Contract(format!("cannot start an executor: {error}"));
         let executor = Executor::new().map_err(no_executor)?;
         let _running = engine.running();

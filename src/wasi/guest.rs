@@ -101,14 +101,11 @@ pub(super) fn check_tool_exports(exports: &[String]) -> Result<(), LoadError> {
     )))
 }
 
-/// What a core module must export to be a command.
-pub(super) fn check_command_exports(exports: &[String]) -> Result<(), LoadError> {
-    if exports.iter().any(|export| export == "_start") {
-        return Ok(());
-    }
-    Err(LoadError::Contract(
+/// A core module must have a `_start` to be a command.
+pub(super) fn no_start() -> LoadError {
+    LoadError::Contract(
         "it is a core module without a `_start` function; build it as a WASI command or as a component".to_owned(),
-    ))
+    )
 }
 
 fn link_tool(engine: &Engine, component: &Component) -> Result<Guest, LoadError> {
@@ -131,10 +128,11 @@ pub(super) fn command_linker(engine: &wasmtime::Engine) -> wasmtime::Result<Link
 }
 
 fn link_command(engine: &Engine, module: &Module) -> Result<Guest, LoadError> {
-    let start = module.get_export("_start").and_then(|export| export.func().cloned());
-    check_command_exports(&Vec::from_iter(start.as_ref().map(|_| "_start".to_owned())))?;
+    let Some(start) = module.get_export("_start").and_then(|export| export.func().cloned()) else {
+        return Err(no_start());
+    };
     // Found here, or every call would fail.
-    if start.is_some_and(|start| start.params().len() + start.results().len() > 0) {
+    if start.params().len() + start.results().len() > 0 {
         return Err(LoadError::Contract(
             "its `_start` takes or returns something; the one of a WASI command does neither".to_owned(),
         ));

@@ -11,7 +11,7 @@ use super::error::{Fault, LoadError};
 use super::executor::Executor;
 use super::guest::{Guest, GuestKind};
 use super::loader::{self, Loader};
-use super::manifest::{Manifest, Permissions};
+use super::manifest::Manifest;
 use super::store::Sandbox;
 use super::warm::WarmInstance;
 
@@ -127,13 +127,7 @@ async fn try_out(loader: &Arc<Loader>, manifest: &Manifest, module: Vec<u8>) -> 
 
 /// Builds instances, and calls `describe` of a warm one if it has one.
 fn time(loader: &Loader, guest: &Guest, manifest: &Manifest) -> Result<(Duration, Option<Duration>), Fault> {
-    let sandbox = Sandbox {
-        tool: manifest.name.as_str().into(),
-        policy: Default::default(),
-        permissions: Permissions::default(),
-        limits: manifest.limits.clone().into(),
-        blocking_io: false,
-    };
+    let sandbox = Sandbox::without_files(manifest);
     let engine = &loader.engine;
     let executor = Executor::new().map_err(|_| Fault::deadline(DEADLINE.as_millis()))?;
     let _running = engine.running();

@@ -12,7 +12,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 
 use super::engine::Engine;
 use super::limits::{Limiter, Limits};
-use super::manifest::Permissions;
+use super::manifest::{Manifest, Permissions};
 use super::output::Capture;
 use super::sandbox::Policy;
 
@@ -44,6 +44,17 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// For asking or timing the tool of `manifest`: under its limits, and with nothing to reach.
+    pub(super) fn without_files(manifest: &Manifest) -> Self {
+        Self {
+            tool: manifest.name.as_str().into(),
+            policy: Arc::default(),
+            permissions: Permissions::default(),
+            limits: manifest.limits.clone().into(),
+            blocking_io: false,
+        }
+    }
+
     fn wasi(&self, stdout: &Capture, stderr: &Capture) -> wasmtime::Result<WasiCtxBuilder> {
         let mut wasi = WasiCtxBuilder::new();
         wasi.allow_blocking_current_thread(self.blocking_io)
