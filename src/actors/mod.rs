@@ -18,6 +18,7 @@ pub mod child_spec;
 pub mod context;
 pub mod event_bus;
 pub mod lane;
+pub mod living;
 pub mod message;
 pub mod reply;
 pub mod restart;

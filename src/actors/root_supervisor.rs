@@ -105,6 +105,7 @@ impl RootState {
     }
 
     fn started(&mut self, actor: ControlActor, cell: &ActorCell) {
+        self.shared.living.enter(actor.path(), cell.clone());
         let child = self.child(actor);
         child.actor = Some(cell.get_id());
         let downtime = child.on_ready(Instant::now());

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::event_bus::EventBus;
+use super::living::Living;
 use super::supervision_log::SupervisionLog;
 use super::tool_table::ToolTable;
 use crate::config::SupervisionTimes;
@@ -33,6 +34,8 @@ pub struct Shared {
     pub context: Context,
     /// Lossy fan-out of what happens.
     pub bus: EventBus,
+    /// Which actor lives where.
+    pub living: Living,
     /// What was started, what ended, and why.
     pub log: SupervisionLog,
     /// The restart policy's times.
@@ -60,6 +63,7 @@ impl Shared {
             table,
             context,
             bus: EventBus::default(),
+            living: Living::default(),
             log,
             times,
             stopping: AtomicBool::new(false),

@@ -3,6 +3,7 @@
 mod call;
 mod compile;
 mod demo;
+mod drilled;
 pub mod exit;
 mod serve;
 mod tools;
@@ -119,6 +120,9 @@ enum Command {
     /// Compile the module on standard input; the server runs this in a process of its own.
     #[command(hide = true)]
     Compile,
+    /// Serve, with failpoints that the other end of two inherited pipes arms; `drill` runs this.
+    #[command(hide = true)]
+    Drilled(drilled::DrilledArgs),
 }
 
 /// What turns modules into guests, for commands without a server; why there is none has been said.
@@ -153,7 +157,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     match cli.command {
-        None => serve::run(&config),
+        None => serve::run(&config, None),
+        Some(Command::Drilled(args)) => serve::run_drilled(&config, &args),
         Some(Command::Call(args)) => call::run(&config, &args),
         Some(Command::Tools(args)) => tools::run(&config, &args),
         Some(Command::Validate(args)) => validate::run(&config, &args),

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::drilled::{Channel, DrilledArgs};
 use super::exit::{Exit, complain, run_on_control_plane};
 use crate::config::Config;
 use crate::mcp::stdio::Stdio;
@@ -12,18 +13,29 @@ use crate::runtime::Runtime;
 use crate::server::{self, Ended};
 use crate::telemetry::{self, otlp};
 
+/// Serves one client over stdio, while a drill may do its worst.
+pub fn run_drilled(config: &Config, args: &DrilledArgs) -> Exit {
+    match Channel::open(args) {
+        Ok(channel) => run(config, Some(channel)),
+        Err(error) => {
+            complain(&format!("the drill's pipes cannot be opened: {error}; `drilled` is for `drill` alone"));
+            Exit::Usage
+        }
+    }
+}
+
 /// Serves one client over stdio.
-pub fn run(config: &Config) -> Exit {
+pub fn run(config: &Config, drill: Option<Channel>) -> Exit {
     // Before there is a runtime, and after: sending spans blocks.
     let traces = otlp::start();
-    let exit = run_on_control_plane(serve(config));
+    let exit = run_on_control_plane(serve(config, drill));
     if let Some(traces) = traces {
         traces.end();
     }
     exit
 }
 
-async fn serve(config: &Config) -> Exit {
+async fn serve(config: &Config, drill: Option<Channel>) -> Exit {
     if std::io::stdin().is_terminal() {
         tracing::info!("waiting for an MCP client on standard input; see --help for commands to use by hand");
     }
@@ -47,6 +59,12 @@ async fn serve(config: &Config) -> Exit {
             return Exit::Usage;
         }
     };
+    if let Some(channel) = drill
+        && let Err(error) = channel.serve(std::sync::Arc::clone(&server.shared))
+    {
+        complain(&format!("the drill's pipes cannot be served: {error}"));
+        return Exit::Internal;
+    }
     for refused in &server.refused {
         tracing::error!(manifest = %refused.source.display(), "not served: {}", refused.error);
     }
