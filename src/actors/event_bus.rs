@@ -12,6 +12,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
 
 use super::message::Event;
+use crate::failpoint::points;
 
 /// Events on their way to the actor.
 pub const MAILBOX: usize = 1024;
@@ -86,6 +87,7 @@ impl Actor for EventBusActor {
     }
 
     async fn handle(&self, _: ActorRef<Event>, event: Event, bus: &mut EventBus) -> Result<(), ActorProcessingErr> {
+        points::BUS_HANDLE.hit()?;
         // A predecessor's count may have been reset to 0 under a late decrement.
         let _ = bus.inner.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         bus.fan_out(&event);

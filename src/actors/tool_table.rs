@@ -16,6 +16,7 @@ use super::lane::{Lane, SendError};
 use super::message::{Call, ExitReason, Refusal, WorkerMsg};
 use super::worker_thread::InHand;
 use super::zombies::Zombies;
+use crate::failpoint::points;
 use crate::frame::ContextFrame;
 use crate::wasi::catalogue::Catalogue;
 use crate::wasi::lazy_tool::LazyTool;
@@ -153,6 +154,9 @@ impl ToolEntry {
     pub fn submit(&self, call: Call) -> Result<(), (Call, Refusal)> {
         if matches!(self.status(), ToolStatus::Quarantined { .. }) {
             return Err((call, Refusal::Quarantined));
+        }
+        if points::LANE_SEND.hit_for(&self.published).is_err() {
+            return Err((call, Refusal::QueueFull));
         }
         self.lane.try_send(call).map_err(|error| match error {
             SendError::Full(call) => (call, Refusal::QueueFull),

@@ -69,8 +69,6 @@ points! {
     Mutant IGNORE_BAD_LINES = "mutant.ignore_bad_lines";
     /// `mcp::transport`: cancellations are not passed on.
     Mutant IGNORE_CANCEL = "mutant.ignore_cancel";
-    /// `mcp::transport`: an id in flight is not noticed.
-    Mutant ALLOW_DUPLICATES = "mutant.allow_duplicates";
     /// `wasi::loader`: a module that changed on disk is run.
     Mutant TRUST_MODULES = "mutant.trust_modules";
     /// `wasi::cache`: a compiled module that is damaged stays where it is.

@@ -16,6 +16,7 @@ use crate::actors::message::{Call, Refusal};
 use crate::actors::reply::{Answer, Reply};
 use crate::actors::shared::Shared;
 use crate::actors::tool_table::ToolEntry;
+use crate::failpoint::points;
 use crate::frame::{self, ContextFrame};
 use crate::wasi::call::GuestRequest;
 use crate::wasi::error::{Fault, FaultCode};
@@ -83,6 +84,7 @@ pub async fn admit(
     cancel: CancellationToken,
     progress: Option<mpsc::Sender<Progress>>,
 ) -> Result<Admitted, Denied> {
+    points::ADMIT.hit_for(&tool.published).map_err(|_| Denied::Protocol(error::host_bug()))?;
     compiled(shared, tool, &cancel).await?;
     let permissions = permissions(tool, frame).map_err(Denied::Fault)?;
     let arguments = checked(tool, arguments).map_err(Denied::Fault)?;

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::stdio::Output;
 use super::tickets::{Number, Tickets};
 use crate::config::defaults;
+use crate::failpoint::points;
 
 /// See the module documentation.
 #[derive(Default)]
@@ -55,6 +56,9 @@ impl Connection {
             JsonRpcMessage::Error(error) => error.id = Some(id),
             JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
         }
+        if points::LOSE_ANSWER.hit().is_err() {
+            return self.tickets(|tickets| tickets.written(&[number]));
+        }
         self.push(Some(number), &message);
     }
 
@@ -80,6 +84,9 @@ impl Connection {
 
     /// Whether the reader may read on.
     pub fn has_room(&self) -> bool {
+        if points::UNBOUNDED_OUTPUT.hit().is_err() {
+            return true;
+        }
         let outbox = self.outbox.lock();
         outbox.bytes.len() + outbox.being_written < defaults::OUTPUT_BUFFER_BYTES
     }
@@ -148,11 +155,15 @@ impl Connection {
                 self.filled.notified().await;
                 continue;
             }
-            let result = output.write(bytes).await;
+            let result = match points::OUTPUT_WRITE.hit() {
+                Ok(()) => output.write(bytes).await,
+                Err(injected) => Err(injected.into()),
+            };
             self.outbox.lock().being_written = 0;
             self.tickets(|tickets| tickets.written(&answers));
             match result {
                 Ok(buffer) => spare = small_enough(buffer),
+                Err(_) if points::IGNORE_BROKEN_PIPE.hit().is_err() => {}
                 Err(error) => {
                     tracing::debug!(%error, "the client closed its end");
                     self.broken.store(true, Ordering::SeqCst);

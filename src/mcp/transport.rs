@@ -27,6 +27,7 @@ use super::stdio::Input;
 use super::tickets::Number;
 use crate::actors::shared::Shared;
 use crate::config::{Performance, Shutdown, defaults};
+use crate::failpoint::points;
 
 /// See the module documentation.
 pub struct StdioTransport {
@@ -95,7 +96,7 @@ impl StdioTransport {
             tokio::select! {
                 () = self.stop.cancelled() => return self.input_over(),
                 () = self.connection.until(changed) => {}
-                read = self.input.read(self.framer.buffer()), if has_room => match read {
+                read = read_some(&mut self.input, &mut self.framer), if has_room => match read {
                     Ok(1..) => {}
                     Ok(0) => return self.end_of_input(),
                     Err(error) => {
@@ -153,6 +154,7 @@ impl StdioTransport {
             // None of them tells us anything, and before the handshake is over rmcp takes them for a broken one.
             Envelope::Notification => None,
             Envelope::Cancel { id } => {
+                points::IGNORE_CANCEL.hit().ok()?;
                 let number = self.connection.tickets(|tickets| tickets.cancel(&id))?;
                 // rmcp cancels the call's token before it asks for the next message.
                 self.shared.table.note_cancellation();
@@ -203,6 +205,9 @@ impl StdioTransport {
     }
 
     fn refuse(&self, refused: Refused) {
+        if points::IGNORE_BAD_LINES.hit().is_err() {
+            return;
+        }
         let data = serde_json::json!({ "reason": refused.reason });
         let error = ErrorData::new(ErrorCode(refused.code), refused.message, Some(data));
         self.push_error(refused.id, error);
@@ -239,6 +244,12 @@ impl StdioTransport {
             self.connection.answer(number, ServerJsonRpcMessage::error(refused_shutting_down(), None));
         }
     }
+}
+
+/// Cancel-safe, as what it waits for is.
+async fn read_some(input: &mut Input, framer: &mut Framer) -> std::io::Result<usize> {
+    points::INPUT_READ.hit()?;
+    input.read(framer.buffer()).await
 }
 
 /// A `tools/call` as rmcp's type. rmcp would find out by trying every kind of message on a copy of the line, which takes

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::artefact::{Artefact, Encoding};
 use super::engine::Engine;
 use super::error::LoadError;
+use crate::failpoint::points;
 
 /// Compilers at work at once: one that is given a bomb does not hold up the others.
 const AT_ONCE: usize = 4;
@@ -123,6 +124,7 @@ impl Compiler {
         module: &[u8],
     ) -> Result<Artefact, LoadError> {
         let failed = |error: std::io::Error| LoadError::NotNow(format!("the compiler cannot be run: {error}"));
+        points::COMPILE_SPAWN.hit().map_err(|injected| failed(injected.into()))?;
         let mut child = Command::new(program)
             .arg("compile")
             .env_clear()

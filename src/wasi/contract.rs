@@ -7,6 +7,7 @@ use wasmtime_wasi::{OpenMode, p2};
 
 use super::limits::Limits;
 use super::store::{Progress, ToolState};
+use crate::failpoint::points;
 
 /// Generated from the WIT; documented there.
 #[allow(missing_docs, reason = "generated code; tools/wit/tool.wit is the documentation")]
@@ -47,6 +48,7 @@ impl host::Host for ToolState {
     }
 
     fn log(&mut self, level: LogLevel, message: String) -> wasmtime::Result<()> {
+        points::GUEST_IMPORT.hit_for(&self.tool).map_err(wasmtime::Error::from)?;
         self.log_lines += 1;
         match self.log_lines.cmp(&(Limits::LOG_LINES + 1)) {
             std::cmp::Ordering::Less => log_line(&self.tool, level, &message),

@@ -13,6 +13,8 @@ use std::time::Instant;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::failpoint::points;
+
 /// Threads for blocking file operations of one guest; more would only help a guest that floods the disk.
 const BLOCKING_THREADS: usize = 4;
 
@@ -65,6 +67,7 @@ impl Executor {
         if self.threads.load(Ordering::SeqCst) == 0 {
             return Ok(None);
         }
+        points::EXECUTOR_RENEW.hit()?;
         let old = std::mem::replace(self, Self::new()?);
         Ok(Some(Arc::clone(&old.threads)))
     }

@@ -17,6 +17,7 @@ use super::error::LoadError;
 use super::guest::{Guest, MODULE_BYTES};
 use super::manifest::{Entry, Manifest};
 use super::regular_file;
+use crate::failpoint::points;
 
 /// What loading needs; one per server.
 pub struct Loader {
@@ -109,7 +110,7 @@ impl Job {
         let Loader { engine, cache, .. } = &*self.loader;
         let module = read_module(&self.manifest)?;
         let key = CacheKey::new(engine.raw(), &module);
-        if self.expected.is_some_and(|expected| expected != key) {
+        if self.expected.is_some_and(|expected| expected != key) && points::TRUST_MODULES.hit().is_ok() {
             return Err(LoadError::Contract(
                 "its module has changed since the server started; restart the server".to_owned(),
             ));

@@ -15,6 +15,7 @@ use super::limits::{Limiter, Limits};
 use super::manifest::{Manifest, Permissions};
 use super::output::Capture;
 use super::sandbox::Policy;
+use crate::failpoint::points;
 
 /// How far a call has come, as the guest tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,7 @@ impl Sandbox {
     }
 
     fn wasi(&self, stdout: &Capture, stderr: &Capture) -> wasmtime::Result<WasiCtxBuilder> {
+        points::STORE_BUILD.hit_for(&self.tool)?;
         let mut wasi = WasiCtxBuilder::new();
         wasi.allow_blocking_current_thread(self.blocking_io)
             .stdout(stdout.clone())

@@ -25,6 +25,7 @@ use super::artefact::{Artefact, Encoding};
 use super::cache_key::CacheKey;
 use super::definition::Description;
 use super::limits::Limits;
+use crate::failpoint::points;
 
 /// The first key of every file; another number is another format.
 const FORMAT: u32 = 1;
@@ -170,6 +171,9 @@ impl ModuleCache {
     /// Removes the file for `key`, if there is one, and says so.
     pub fn discard(&self, key: &CacheKey, reason: &str) {
         let Some(path) = self.path(key) else { return };
+        if points::KEEP_DAMAGED.hit().is_err() {
+            return;
+        }
         let file = path.display();
         match fs::remove_file(&path) {
             Ok(()) => tracing::warn!(%file, "a cached module is not used, {reason}; it is compiled anew"),
@@ -197,8 +201,10 @@ impl ModuleCache {
             return;
         }
         let unfinished = folder.join(format!("{}.unfinished", uuid::Uuid::now_v7()));
-        let written =
-            write_new(&unfinished, [&header, &said, artefact.as_bytes()]).and_then(|()| fs::rename(&unfinished, &path));
+        let written = write_new(&unfinished, [&header, &said, artefact.as_bytes()]).and_then(|()| {
+            points::CACHE_RENAME.hit()?;
+            fs::rename(&unfinished, &path)
+        });
         if let Err(error) = written {
             let _ = fs::remove_file(&unfinished);
             tracing::warn!(file = %path.display(), %error, "a compiled module cannot be kept; the next start compiles it again");
@@ -214,6 +220,7 @@ impl ModuleCache {
 
     /// Reads a file up to its machine code.
     fn begin(&self, path: &Path, key: &CacheKey) -> Result<Begun, Unusable> {
+        points::CACHE_READ.hit().map_err(|injected| Unusable::Unread(injected.into()))?;
         let mut rest = BufReader::new(open_regular(path)?);
         let mut line = Vec::new();
         (&mut rest).take(HEADER_BYTES).read_until(b'\n', &mut line).map_err(Unusable::Unread)?;
@@ -276,6 +283,7 @@ fn open_regular(path: &Path) -> Result<File, Unusable> {
 }
 
 fn write_new<const N: usize>(path: &Path, parts: [&[u8]; N]) -> io::Result<()> {
+    points::CACHE_WRITE.hit()?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     parts.into_iter().try_for_each(|part| file.write_all(part))
 }
