@@ -188,10 +188,9 @@ impl ToolSupervisorState {
         self.shared.log.record(Record {
             level: Some("L2"),
             restart: Some(Restart {
-                what: "worker",
                 window: Some(window),
                 backoff_ms: Some(decision.delay().as_millis() as u64),
-                took_us: None,
+                ..Restart::new("worker")
             }),
             ..Record::new(event, path)
         });

@@ -282,12 +282,7 @@ impl WorkerThread {
             level: Some("L1"),
             incarnation: Some(self.slot().incarnation.load(Ordering::SeqCst)),
             reason: Some(Reason::new(fault.code.as_str(), fault.detail.clone(), &fault.message)),
-            restart: rebuilt.map(|took| Restart {
-                what: "store",
-                window: None,
-                backoff_ms: None,
-                took_us: Some(took.as_micros() as u64),
-            }),
+            restart: rebuilt.map(|took| Restart { took_us: Some(took.as_micros() as u64), ..Restart::new("store") }),
             queue_depth: Some(self.tool.lane.depth()),
             trace_id: Some(trace_id),
             ..Record::new("call_faulted", self.tool.worker_path(self.index))

@@ -19,126 +19,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Serialize;
 
+use super::Record;
+
 /// Records waiting to be written. A storm of restarts makes tens a second; more than this is lost and counted.
 const QUEUE: usize = 4096;
 
 /// Window in which the call faults of one worker become one record.
 const JOIN_FAULTS: Duration = Duration::from_secs(1);
-
-/// Bytes kept of a reason's text.
-const TEXT_BYTES: usize = 512;
-
-/// One line, before it gets its `seq`. Absent parts are left out.
-#[derive(Debug, Clone, Serialize)]
-pub struct Record {
-    /// What happened.
-    pub event: &'static str,
-    /// Whom it happened to: the place in the supervision tree.
-    pub path: Arc<str>,
-    /// L1: a call; L2: a worker; L3: a control actor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub level: Option<&'static str>,
-    /// Which life of it, from 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub incarnation: Option<u64>,
-    /// Why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// What is done about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub restart: Option<Restart>,
-    /// Calls waiting for the tool at that moment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue_depth: Option<usize>,
-    /// How long the life lasted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uptime_ms: Option<u64>,
-    /// How long nobody stood in its place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub downtime_us: Option<u64>,
-    /// How many equal events this record stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub count: Option<u64>,
-    /// What the process is and serves, at its start.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub server: Option<Server>,
-    /// The ContextFrame's `reason_trace_id` of the call concerned.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<Arc<str>>,
-}
-
-/// What a process is and serves.
-#[derive(Debug, Clone, Serialize)]
-pub struct Server {
-    /// Its version.
-    pub version: &'static str,
-    /// Whether the context engine is on.
-    pub context_engine: bool,
-    /// The published names of its tools.
-    pub tools: Vec<String>,
-    /// The manifests it does not serve.
-    pub refused: Vec<String>,
-}
-
-/// Why something ended.
-#[derive(Debug, Clone, Serialize)]
-pub struct Reason {
-    /// `host_panic`, `wedged`, `tool_trapped`, …
-    pub kind: &'static str,
-    /// The trap or exit code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// For a person.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub msg: String,
-}
-
-impl Reason {
-    /// A reason whose text is cut to a length fit for a log.
-    pub fn new(kind: &'static str, code: Option<String>, text: &str) -> Self {
-        let mut end = text.len().min(TEXT_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        Self { kind, code, msg: text[..end].to_owned() }
-    }
-}
-
-/// What is done about an exit.
-#[derive(Debug, Clone, Serialize)]
-pub struct Restart {
-    /// `worker`, `store`, `actor` or `tool`.
-    pub what: &'static str,
-    /// Exits counted in the window and the window itself, for example `3/5@10s`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window: Option<String>,
-    /// Delay before the successor starts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff_ms: Option<u64>,
-    /// How long rebuilding took, when it is already done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub took_us: Option<u64>,
-}
-
-impl Record {
-    /// A record of `event` at `path`.
-    pub fn new(event: &'static str, path: Arc<str>) -> Self {
-        Self {
-            event,
-            path,
-            level: None,
-            incarnation: None,
-            reason: None,
-            restart: None,
-            queue_depth: None,
-            uptime_ms: None,
-            downtime_us: None,
-            count: None,
-            server: None,
-            trace_id: None,
-        }
-    }
-}
 
 enum Command {
     /// Boxed, as the queue's places are all there from the start.
