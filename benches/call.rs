@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nurones_mcp::config::defaults;
-use nurones_mcp::frame::FrameDefaults;
+use nurones_mcp::frame::{Budget, FrameDefaults};
 use nurones_mcp::wasi::call::{Content, GuestOutput, GuestRequest};
 use nurones_mcp::wasi::command;
 use nurones_mcp::wasi::engine::Engine;
@@ -95,7 +95,12 @@ impl Worker {
     }
 
     fn request(&self, arguments: &str) -> GuestRequest {
-        GuestRequest { arguments: arguments.to_owned(), context: Arc::clone(&self.context), progress: None }
+        GuestRequest {
+            arguments: arguments.to_owned(),
+            context: Arc::clone(&self.context),
+            budget: Budget::default(),
+            progress: None,
+        }
     }
 
     /// Runs a guest call under its deadline, until it returns or is cancelled.

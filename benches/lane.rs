@@ -10,8 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use nurones_mcp::actors::lane::Lane;
-use nurones_mcp::actors::message::{Call, CallOutcome};
+use nurones_mcp::actors::gatekeeper::LetIn;
+use nurones_mcp::actors::lane::{Lane, Received};
+use nurones_mcp::actors::message::{Call, CallOutcome, Deadline};
 use nurones_mcp::actors::reply::{Answer, Reply};
 use nurones_mcp::frame::{ContextFrame, FrameDefaults};
 use nurones_mcp::wasi::call::{GuestOutput, GuestRequest};
@@ -32,6 +33,14 @@ fn main() {
     compare.finish();
 }
 
+/// The next call of the lane, waiting as a worker does.
+fn next(lane: &Lane) -> Option<Call> {
+    match lane.recv(Duration::from_secs(300)) {
+        Received::Call(call) => Some(call),
+        Received::Nothing | Received::Closed => None,
+    }
+}
+
 /// Into the lane and out again on one thread: what the lane itself costs.
 fn lane(compare: &mut Compare) {
     let lane = Lane::new(DEPTH, Arc::default());
@@ -44,7 +53,7 @@ fn lane(compare: &mut Compare) {
         |calls| {
             timed(calls, || {
                 lane.try_send(call.take().expect("it came back")).expect("there is room");
-                call.set(lane.recv());
+                call.set(next(&lane));
             })
         },
         |calls| {
@@ -66,7 +75,7 @@ fn lane_and_reply(compare: &mut Compare) {
             hops(calls, async || {
                 let (call, mut answer) = caller.call();
                 lane.try_send(call).expect("there is room");
-                lane.recv().expect("it was sent").reply.answer(outcome());
+                next(&lane).expect("it was sent").reply.answer(outcome());
                 answer.wait().await
             })
         },
@@ -86,7 +95,7 @@ fn hop(compare: &mut Compare) {
     let (lane, caller) = (Arc::new(Lane::new(DEPTH, Arc::default())), Caller::new());
     let calls = Arc::clone(&lane);
     let our_worker = worker(move || {
-        while let Some(call) = calls.recv() {
+        while let Some(call) = next(&calls) {
             call.reply.answer(outcome());
         }
     });
@@ -154,11 +163,17 @@ impl Caller {
         self.next.set((self.next.get() + 1) % self.requests.len());
         let (reply, answer) = Reply::new();
         let call = Call {
-            request: GuestRequest { arguments: "{}".to_owned(), context: frame.json(), progress: None },
+            request: GuestRequest {
+                arguments: "{}".to_owned(),
+                context: frame.json(),
+                budget: frame.budget,
+                progress: None,
+            },
             tenant_id: Arc::clone(&frame.tenant_id),
             reason_trace_id: Arc::clone(&frame.reason_trace_id),
             permissions: Permissions::default(),
-            deadline: Instant::now() + Duration::from_secs(10),
+            deadline: Deadline::starting_now(Duration::from_secs(10), None),
+            let_in: LetIn::free(),
             cancel: cancel.clone(),
             reply,
         };

@@ -5,6 +5,7 @@
 //! pass through.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -25,6 +26,10 @@ pub struct ContextFrame {
     pub reason_trace_id: Arc<str>,
     /// Takes the write capability away.
     pub read_only: bool,
+    /// CPU time and memory the caller allows the call.
+    pub budget: Budget,
+    /// Wall-clock time the caller allows the call.
+    pub deadline: Option<Duration>,
 }
 
 impl ContextFrame {
@@ -42,6 +47,16 @@ impl ContextFrame {
     pub fn json(&self) -> Arc<str> {
         Arc::clone(&self.json)
     }
+}
+
+/// What a caller allows one call, on top of what the tool's manifest does: never more, often less. Absent means no limit
+/// of the caller's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// CPU time, from `budgets.cpu_ms` of the ContextFrame.
+    pub cpu: Option<Duration>,
+    /// Bytes of linear memory, from `budgets.mem_mb`.
+    pub memory_bytes: Option<usize>,
 }
 
 /// What a frame says when the client does not.
@@ -101,9 +116,15 @@ fn complete(mut values: Map<String, Value>) -> ContextFrame {
         values.insert("ts".to_owned(), Value::from(now));
     }
     let text = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().into();
+    let budget = |key: &str| values.get("budgets").and_then(|budgets| budgets.get(key)).and_then(Value::as_u64);
     ContextFrame {
         tenant_id: text("tenant_id"),
         reason_trace_id: text("reason_trace_id"),
+        budget: Budget {
+            cpu: budget("cpu_ms").map(Duration::from_millis),
+            memory_bytes: budget("mem_mb").map(|megabytes| (megabytes as usize) << 20),
+        },
+        deadline: budget("deadline_ms").map(Duration::from_millis),
         read_only: values.get("flags").and_then(|flags| flags.get("read_only")) == Some(&Value::Bool(true)),
         json: serde_json::to_string(&values).expect("a JSON object is serialisable").into(),
         values,
@@ -151,6 +172,7 @@ fn check(map: &Map<String, Value>) -> Result<(), Vec<Mistake>> {
     fields.number("context_confidence", 0.0..=1.0);
     fields.nested("budgets", |budgets| {
         budgets.integer("cpu_ms", 1..=3_600_000);
+        budgets.integer("deadline_ms", 1..=3_600_000);
         budgets.integer("mem_mb", 1..=65_536);
         budgets.number("rps", 0.001..=1_000_000.0);
     });

@@ -1,70 +1,75 @@
-//! What a supervisor knows about each child, in OTP's words, and the one place that turns an exit into a decision.
+//! What a supervisor is told of each child, in OTP's words.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use ractor::ActorId;
+use super::restart::RestartPolicy;
+use crate::config::{RestartKind, SupervisionPolicy};
 
-use super::restart::{Decision, RestartPolicy, RestartWindow};
-use crate::config::{SupervisionTimes, defaults};
-
-/// A child: who it is now, and its history.
-#[derive(Debug)]
-pub struct Child {
-    /// The actor that lives at the moment.
-    pub actor: Option<ActorId>,
-    /// Set while the child is ready.
-    pub ready_since: Option<Instant>,
-    /// When the last life ended, until the next is ready.
-    pub down_since: Option<Instant>,
-    /// Counts the lives of the actor, from 0.
-    pub incarnation: u64,
-    window: RestartWindow,
+/// See the module documentation.
+#[derive(Debug, Clone)]
+pub struct ChildSpec {
+    /// Its place in the supervision tree.
+    pub path: Arc<str>,
+    /// Whether it runs guests or watches over others.
+    pub kind: ChildKind,
+    /// Which exits are followed by a successor.
+    pub restart: RestartKind,
+    /// How often, and how soon.
+    pub policy: RestartPolicy,
 }
 
-impl Child {
-    /// A child that was never started.
-    pub fn new(policy: RestartPolicy) -> Self {
-        Self { actor: None, ready_since: None, down_since: None, incarnation: 0, window: RestartWindow::new(policy) }
-    }
-
-    /// The child ended: what to do, how long it had been ready, and the window for the log.
-    pub fn on_exit(&mut self, now: Instant) -> (Decision, Duration, String) {
-        let healthy = self.ready_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        self.actor = None;
-        self.down_since.get_or_insert(now);
-        let decision = self.window.on_exit(now, healthy, jitter());
-        let policy = self.window.policy();
-        let window = format!("{}/{}@{}s", self.window.count(), policy.intensity, policy.period.as_secs_f64());
-        (decision, healthy, window)
-    }
-
-    /// The child is ready: how long it was away, if it was.
-    pub fn on_ready(&mut self, now: Instant) -> Option<Duration> {
-        self.ready_since = Some(now);
-        self.down_since.take().map(|since| now.saturating_duration_since(since))
-    }
+/// What a child is, and with that what too many exits of it lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildKind {
+    /// It runs guests: level L2. Too many exits put its tool into quarantine.
+    Worker,
+    /// It watches over others: level L3. Too many exits end its supervisor.
+    Control,
 }
 
-/// The policy of a tool's workers.
-pub fn worker_policy(times: &SupervisionTimes) -> RestartPolicy {
-    RestartPolicy {
-        backoff_base: times.backoff_base,
-        backoff_cap: times.backoff_cap,
-        intensity: times.restart_intensity,
-        period: times.restart_period,
-        probe_after: times.probe_after,
-        probe_cap: times.probe_cap,
+impl ChildKind {
+    /// The level of its exits.
+    pub fn level(self) -> &'static str {
+        match self {
+            Self::Worker => "L2",
+            Self::Control => "L3",
+        }
+    }
+
+    /// What is restarted.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Control => "actor",
+        }
     }
 }
 
-/// The policy of control actors: few restarts, at once, and then the process gives up.
-pub fn control_policy(times: &SupervisionTimes) -> RestartPolicy {
-    RestartPolicy { intensity: defaults::ROOT_INTENSITY, period: defaults::ROOT_PERIOD, ..worker_policy(times) }
-}
+impl ChildSpec {
+    /// A worker of a tool whose manifest says `restart`.
+    pub fn worker(path: Arc<str>, restart: RestartKind, policy: &SupervisionPolicy) -> Self {
+        let policy = RestartPolicy {
+            backoff_base: policy.backoff_base,
+            backoff_cap: policy.backoff_cap,
+            intensity: policy.restart_intensity,
+            period: policy.restart_period,
+            probe_after: policy.probe_after,
+            probe_cap: policy.probe_cap,
+        };
+        Self { path, kind: ChildKind::Worker, restart, policy }
+    }
 
-/// A number in 0..1 that differs from tool to tool and from time to time; nothing depends on its quality.
-fn jitter() -> f64 {
-    let nanos =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-    f64::from(nanos.wrapping_mul(2_654_435_761) >> 8) / f64::from(1_u32 << 24)
+    /// A control actor: restarted at once, few times; while it is away something goes unwatched.
+    pub fn control(path: Arc<str>, policy: &SupervisionPolicy) -> Self {
+        let policy = RestartPolicy {
+            backoff_base: Duration::ZERO,
+            backoff_cap: Duration::ZERO,
+            intensity: policy.root_intensity,
+            period: policy.root_period,
+            probe_after: Duration::ZERO,
+            probe_cap: Duration::ZERO,
+        };
+        Self { path, kind: ChildKind::Control, restart: RestartKind::Permanent, policy }
+    }
 }

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
 use parking_lot::RwLock;
@@ -22,6 +23,18 @@ pub enum SendError {
     Full(Call),
     /// The tool takes no calls any more.
     Closed(Call),
+}
+
+/// What [`Lane::recv`] came back with.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly always a call, which a box would make dearer")]
+pub enum Received {
+    /// The next call.
+    Call(Call),
+    /// No call came in time.
+    Nothing,
+    /// The lane is closed and empty.
+    Closed,
 }
 
 /// See the module documentation.
@@ -58,20 +71,22 @@ impl Lane {
         self.receiver.len()
     }
 
-    /// Waits for the next call; `None` when the lane is closed and empty.
-    pub fn recv(&self) -> Option<Call> {
+    /// Waits for the next call, at most `patience`.
+    pub fn recv(&self, patience: Duration) -> Received {
         loop {
             let taken = {
                 let _shared = self.sender.read();
                 self.receiver.try_recv()
             };
             match taken {
-                Ok(call) => return Some(call),
-                Err(TryRecvError::Disconnected) => return None,
+                Ok(call) => return Received::Call(call),
+                Err(TryRecvError::Disconnected) => return Received::Closed,
                 Err(TryRecvError::Empty) => {
                     let mut waiting = Select::new();
                     waiting.recv(&self.receiver);
-                    waiting.ready();
+                    if waiting.ready_timeout(patience).is_err() {
+                        return Received::Nothing;
+                    }
                 }
             }
         }
@@ -121,6 +136,14 @@ mod tests {
     use super::*;
     use crate::actors::message::testing::call;
 
+    fn next(lane: &Lane) -> Option<Call> {
+        match lane.recv(Duration::from_secs(60)) {
+            Received::Call(call) => Some(call),
+            Received::Nothing => panic!("waited in vain"),
+            Received::Closed => None,
+        }
+    }
+
     #[test]
     fn a_full_lane_gives_the_call_back_at_once() {
         let lane = Lane::new(2, Arc::default());
@@ -143,7 +166,7 @@ mod tests {
         cancellations.fetch_add(1, Ordering::SeqCst);
         assert!(lane.try_send(call().0).is_ok());
         assert_eq!(lane.depth(), 2);
-        assert!(!lane.recv().unwrap().is_cancelled());
+        assert!(!next(&lane).unwrap().is_cancelled());
     }
 
     #[test]
@@ -152,8 +175,8 @@ mod tests {
         lane.try_send(call().0).unwrap();
         lane.close();
         assert!(matches!(lane.try_send(call().0), Err(SendError::Closed(_))));
-        assert!(lane.recv().is_some());
-        assert!(lane.recv().is_none());
+        assert!(next(&lane).is_some());
+        assert!(next(&lane).is_none());
     }
 
     #[test]
@@ -162,7 +185,7 @@ mod tests {
         let lane = Lane::new(50, Arc::clone(&cancellations));
         let taken = std::thread::scope(|scope| {
             let worker = scope.spawn(|| {
-                std::iter::from_fn(|| lane.recv()).map(|call| call.request.arguments).collect::<Vec<String>>()
+                std::iter::from_fn(|| next(&lane)).map(|call| call.request.arguments).collect::<Vec<String>>()
             });
             let mut answers = Vec::new();
             for number in 0..2000 {

@@ -9,11 +9,12 @@
 //! | any → event bus | [`Event`] | no | dropped and counted |
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ractor::ActorId;
 use tokio_util::sync::CancellationToken;
 
+use super::gatekeeper::LetIn;
 use super::reply::Reply;
 use crate::wasi::call::{GuestOutput, GuestRequest};
 use crate::wasi::error::{Fault, FaultCode};
@@ -31,7 +32,9 @@ pub struct Call {
     /// What the tool may do in this call: its manifest's permissions minus what the frame takes away.
     pub permissions: Permissions,
     /// When the caller must have an answer.
-    pub deadline: Instant,
+    pub deadline: Deadline,
+    /// How it got past the tool's gate.
+    pub let_in: LetIn,
     /// Set when the client cancels.
     pub cancel: CancellationToken,
     /// The way back.
@@ -42,6 +45,31 @@ impl Call {
     /// Whether nobody waits for the answer any more.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled() || self.reply.is_abandoned()
+    }
+}
+
+/// When a call must be answered, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Instant,
+    /// How long that was from the beginning.
+    pub allowed: Duration,
+    /// It is the caller's own, sooner than the tool's.
+    pub callers: bool,
+}
+
+impl Deadline {
+    /// From now on: the tool's own, or the caller's if that is sooner.
+    pub fn starting_now(tools: Duration, callers: Option<Duration>) -> Self {
+        let sooner = callers.filter(|callers| *callers < tools);
+        let allowed = sooner.unwrap_or(tools);
+        Self { at: Instant::now() + allowed, allowed, callers: sooner.is_some() }
+    }
+
+    /// The fault of a call that did not keep it.
+    pub fn fault(self) -> Fault {
+        Fault::deadline(self.allowed, self.callers)
     }
 }
 
@@ -65,8 +93,12 @@ pub enum Refusal {
     QueueFull,
     /// The server has too many requests in flight.
     Inflight,
-    /// The tool fails too often and is left alone for a while.
+    /// Its workers fail too often; the tool is left alone for a while.
     Quarantined,
+    /// Too many of its calls fault; the tool is left alone for a while.
+    BreakerOpen,
+    /// Its workers have ended and are not to be replaced.
+    Stopped,
     /// The tool has yet to be compiled, and the compiler could not do its work.
     NotCompiled,
     /// The server is going away.
@@ -79,7 +111,9 @@ impl Refusal {
         match self {
             Self::QueueFull => "queue_full",
             Self::Inflight => "inflight",
-            Self::Quarantined => "quarantined",
+            // A client can do nothing else about a tool that is stopped; it is just not worth to try again.
+            Self::Quarantined | Self::Stopped => "quarantined",
+            Self::BreakerOpen => "breaker_open",
             Self::NotCompiled => "not_compiled",
             Self::ShuttingDown => "shutting_down",
         }
@@ -127,6 +161,8 @@ impl ExitReason {
 pub enum WorkerMsg {
     /// The thread is up and takes calls.
     Ready,
+    /// The thread was up before this actor was.
+    Adopted,
     /// The thread is gone, or about to be.
     Exited(ExitReason),
     /// The thread took a call after a quiet time: watch its deadline.
@@ -146,6 +182,8 @@ pub enum ToolSupervisorMsg {
         index: usize,
         /// The actor that says so; a message of a dead one comes too late.
         actor: ActorId,
+        /// Its thread was there before it.
+        adopted: bool,
     },
 }
 
@@ -213,8 +251,6 @@ pub enum Event {
 pub(crate) mod testing {
     //! A call for tests of lanes and workers.
 
-    use std::time::Duration;
-
     use super::*;
     use crate::actors::reply::Answer;
     use crate::frame::FrameDefaults;
@@ -224,11 +260,17 @@ pub(crate) mod testing {
         let (reply, answer) = Reply::new();
         let frame = FrameDefaults::built_in().frame(None).unwrap();
         let call = Call {
-            request: GuestRequest { arguments: "{}".to_owned(), context: frame.json(), progress: None },
+            request: GuestRequest {
+                arguments: "{}".to_owned(),
+                context: frame.json(),
+                budget: frame.budget,
+                progress: None,
+            },
             tenant_id: frame.tenant_id,
             reason_trace_id: frame.reason_trace_id,
             permissions: Permissions::default(),
-            deadline: Instant::now() + Duration::from_secs(10),
+            deadline: Deadline::starting_now(Duration::from_secs(10), None),
+            let_in: LetIn::free(),
             cancel: CancellationToken::new(),
             reply,
         };

@@ -14,15 +14,19 @@
 //!
 //! Invariant: nothing in this folder knows JSON-RPC.
 
+pub mod census;
+pub mod child;
 pub mod child_spec;
 pub mod context;
 pub mod event_bus;
+pub mod gate;
+pub mod gatekeeper;
 pub mod lane;
-pub mod living;
 pub mod message;
 pub mod reply;
 pub mod restart;
 pub mod root_supervisor;
+pub mod sandboxes;
 pub mod shared;
 pub mod supervision_log;
 pub mod tool_supervisor;

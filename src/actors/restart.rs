@@ -66,12 +66,19 @@ pub struct RestartWindow {
     /// Failed tries in quarantine.
     probes: u32,
     last_delay: Duration,
+    /// What chance added to the last delay, or took from it.
+    last_jitter_ms: i64,
 }
 
 impl RestartWindow {
     /// A child with no history.
     pub fn new(policy: RestartPolicy) -> Self {
-        Self { policy, exits: VecDeque::new(), attempts: 0, probes: 0, last_delay: Duration::ZERO }
+        Self { policy, exits: VecDeque::new(), attempts: 0, probes: 0, last_delay: Duration::ZERO, last_jitter_ms: 0 }
+    }
+
+    /// What chance added to the last delay, or took from it.
+    pub fn last_jitter_ms(&self) -> i64 {
+        self.last_jitter_ms
     }
 
     /// The child exited at `now` after having been ready for `healthy` (zero if it never was). `jitter` in 0..=1 moves
@@ -108,13 +115,12 @@ impl RestartWindow {
     }
 
     fn backoff(&mut self, jitter: f64) -> Decision {
-        let after = match self.attempts {
+        let exact = match self.attempts {
             0 => Duration::ZERO,
-            n => {
-                let exact = doubled(self.policy.backoff_base, n - 1, self.policy.backoff_cap);
-                exact.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0)).min(self.policy.backoff_cap)
-            }
+            n => doubled(self.policy.backoff_base, n - 1, self.policy.backoff_cap),
         };
+        let after = exact.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0)).min(self.policy.backoff_cap);
+        self.last_jitter_ms = after.as_millis() as i64 - exact.as_millis() as i64;
         self.attempts = self.attempts.saturating_add(1);
         Decision::Restart { after }
     }
@@ -128,7 +134,7 @@ impl RestartWindow {
 }
 
 /// `base · 2ⁿ`, at most `cap`.
-fn doubled(base: Duration, n: u32, cap: Duration) -> Duration {
+pub(super) fn doubled(base: Duration, n: u32, cap: Duration) -> Duration {
     let factor = 1_u32.checked_shl(n).unwrap_or(u32::MAX);
     base.checked_mul(factor).unwrap_or(cap).min(cap)
 }

@@ -5,33 +5,32 @@
 //! with everything in flight answered first.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
-use super::child_spec::{Child, control_policy};
+use super::child::{Exit, Next};
+use super::child_spec::ChildSpec;
 use super::context::ContextActor;
 use super::event_bus::EventBusActor;
-use super::message::{ControlActor, RootMsg};
-use super::restart::Decision;
+use super::message::{ControlActor, ExitReason, RootMsg};
 use super::shared::Shared;
-use super::supervision_log::{Reason, Record};
 use super::tools_supervisor::ToolsSupervisor;
+use crate::failpoint::points;
 
 /// The actor.
 pub struct RootSupervisor;
 
-/// What it knows about its three children.
+/// What everyone shares; its three children are in the census.
 pub struct RootState {
     shared: Arc<Shared>,
-    children: [(ControlActor, Child); 3],
 }
 
 impl ControlActor {
     /// In the order they are started; the end goes the other way.
-    const IN_ORDER: [Self; 3] = [Self::EventBus, Self::Context, Self::Tools];
+    pub const IN_ORDER: [Self; 3] = [Self::EventBus, Self::Context, Self::Tools];
 
-    fn path(self) -> Arc<str> {
+    /// Its place in the tree.
+    pub fn path(self) -> Arc<str> {
         match self {
             Self::EventBus => "root/event_bus",
             Self::Context => "root/context",
@@ -56,10 +55,11 @@ impl Actor for RootSupervisor {
 
     async fn pre_start(&self, myself: ActorRef<RootMsg>, shared: Arc<Shared>) -> Result<RootState, ActorProcessingErr> {
         for actor in ControlActor::IN_ORDER {
+            let spec = ChildSpec::control(actor.path(), &shared.supervision);
+            shared.census.expect(spec, false, shared.circumstances(0));
             myself.cast(RootMsg::Start(actor))?;
         }
-        let children = ControlActor::IN_ORDER.map(|actor| (actor, Child::new(control_policy(&shared.times))));
-        Ok(RootState { shared, children })
+        Ok(RootState { shared })
     }
 
     async fn handle(
@@ -68,9 +68,18 @@ impl Actor for RootSupervisor {
         RootMsg::Start(actor): RootMsg,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
-        match actor.spawn(&state.shared, myself.get_cell()).await {
-            Ok(cell) => state.started(actor, &cell),
-            Err(error) => state.exited(&myself, actor, &error.to_string()),
+        let census = &state.shared.census;
+        census.start(&actor.path());
+        let spawned = match points::ROOT_SPAWN.hit_for(&actor.path()) {
+            Ok(()) => actor.spawn(&state.shared, myself.get_cell()).await.map_err(|error| error.to_string()),
+            Err(injected) => Err(injected.to_string()),
+        };
+        match spawned {
+            Ok(cell) => {
+                census.lives(&actor.path(), cell);
+                census.ready(&actor.path(), false);
+            }
+            Err(error) => state.exited(&myself, actor, ExitReason::InitFailed(error)),
         }
         Ok(())
     }
@@ -86,59 +95,26 @@ impl Actor for RootSupervisor {
             SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
             _ => return Ok(()),
         };
-        let id = cell.get_id();
-        let known = state.children.iter().find(|(_, child)| child.actor == Some(id)).map(|(actor, _)| *actor);
+        let shared = &state.shared;
+        let known = ControlActor::IN_ORDER.into_iter().find(|actor| shared.census.is(&actor.path(), cell.get_id()));
         if let Some(actor) = known
-            && !state.shared.is_stopping()
+            && !shared.is_stopping()
         {
-            state.exited(&myself, actor, &said);
+            state.exited(&myself, actor, ExitReason::Killed(said));
         }
         Ok(())
     }
 }
 
 impl RootState {
-    fn child(&mut self, actor: ControlActor) -> &mut Child {
-        let (_, child) =
-            self.children.iter_mut().find(|(known, _)| *known == actor).expect("all three are in the table");
-        child
-    }
-
-    fn started(&mut self, actor: ControlActor, cell: &ActorCell) {
-        self.shared.living.enter(actor.path(), cell.clone());
-        let child = self.child(actor);
-        child.actor = Some(cell.get_id());
-        let downtime = child.on_ready(Instant::now());
-        let incarnation = Some(child.incarnation);
-        self.shared.log.record(Record {
-            level: Some("L3"),
-            incarnation,
-            downtime_us: downtime.map(|downtime| downtime.as_micros() as u64),
-            ..Record::new(if downtime.is_some() { "restart_ok" } else { "child_started" }, actor.path())
-        });
-    }
-
-    fn exited(&mut self, myself: &ActorRef<RootMsg>, actor: ControlActor, said: &str) {
-        let child = self.child(actor);
-        let (decision, uptime, _) = child.on_exit(Instant::now());
-        let incarnation = Some(child.incarnation);
-        child.incarnation += 1;
-        let record = |event| Record { level: Some("L3"), incarnation, ..Record::new(event, actor.path()) };
-        self.shared.log.record(Record {
-            reason: Some(Reason::new("killed", None, said)),
-            uptime_ms: Some(uptime.as_millis() as u64),
-            ..record("child_exited")
-        });
-        match decision {
-            // At once, whatever the backoff says: while a control actor is away the tools go unwatched.
-            Decision::Restart { .. } => {
-                self.shared.log.record(record("restart_scheduled"));
+    fn exited(&self, myself: &ActorRef<RootMsg>, actor: ControlActor, reason: ExitReason) {
+        let shared = &self.shared;
+        match shared.census.exited(&actor.path(), &Exit::because(reason), shared.circumstances(0)) {
+            Next::Start(_) | Next::Probe(_) => {
                 let _ = myself.cast(RootMsg::Start(actor));
             }
-            Decision::Quarantine { .. } => {
-                self.shared.log.record(record("escalated"));
-                self.shared.escalate();
-            }
+            Next::Escalate => shared.escalate(),
+            Next::Stop => {}
         }
     }
 }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::census::Census;
+use super::child::Circumstances;
 use super::context::Context;
 use super::event_bus::EventBus;
-use super::living::Living;
-use super::supervision_log::SupervisionLog;
-use super::tool_table::ToolTable;
-use crate::config::SupervisionTimes;
+use super::supervision_log::{Record, SupervisionLog};
+use super::tool_table::{ToolEntry, ToolTable};
+use crate::config::SupervisionPolicy;
 use crate::wasi::engine::Engine;
 use crate::wasi::loader::Loader;
 use crate::wasi::sandbox::Policy;
@@ -34,12 +35,12 @@ pub struct Shared {
     pub context: Context,
     /// Lossy fan-out of what happens.
     pub bus: EventBus,
-    /// Which actor lives where.
-    pub living: Living,
+    /// Every child of the tree and its history.
+    pub census: Census,
     /// What was started, what ended, and why.
     pub log: SupervisionLog,
-    /// The restart policy's times.
-    pub times: SupervisionTimes,
+    /// When to restart, when to leave alone.
+    pub supervision: SupervisionPolicy,
     stopping: AtomicBool,
     interrupt: CancellationToken,
     escalated: CancellationToken,
@@ -54,7 +55,7 @@ impl Shared {
         table: ToolTable,
         context: Context,
         log: SupervisionLog,
-        times: SupervisionTimes,
+        supervision: SupervisionPolicy,
     ) -> Self {
         Self {
             engine: loader.engine.clone(),
@@ -63,9 +64,9 @@ impl Shared {
             table,
             context,
             bus: EventBus::default(),
-            living: Living::default(),
+            census: Census::new(log.clone()),
             log,
-            times,
+            supervision,
             stopping: AtomicBool::new(false),
             interrupt: CancellationToken::new(),
             escalated: CancellationToken::new(),
@@ -108,19 +109,32 @@ impl Shared {
         self.escalated.clone()
     }
 
+    /// What a supervisor has to know of the whole to decide about one child.
+    pub fn circumstances(&self, zombies: usize) -> Circumstances {
+        Circumstances {
+            stopping: self.is_stopping(),
+            too_many_zombies: zombies >= self.supervision.zombies,
+            jitter: fastrand::f64(),
+        }
+    }
+
+    /// The server's end has come so far; for the supervision log.
+    pub fn phase(&self, phase: &'static str) {
+        self.log.record(Record { phase: Some(phase), ..Record::new("shutdown_phase", "root".into()) });
+    }
+
     /// A worker thread ended.
     pub fn worker_ended(&self) {
         self.worker_ended.notify_one();
     }
 
-    /// Waits until no worker thread runs, at most `patience`; returns how many still do.
-    pub async fn workers_gone(&self, patience: Duration) -> usize {
+    /// Waits until no worker of `tool` runs, at most `patience`.
+    pub async fn workers_gone(&self, tool: &ToolEntry, patience: Duration) {
         let all_gone = async {
-            while self.table.live_workers() > 0 {
+            while tool.workers_left().next().is_some() {
                 self.worker_ended.notified().await;
             }
         };
         let _ = tokio::time::timeout(patience, all_gone).await;
-        self.table.live_workers()
     }
 }

@@ -1,31 +1,30 @@
 //! The supervisor of one tool's workers: one for one, with backoff, and quarantine past the intensity.
 //!
-//! It never waits for a worker. A worker that ended leaves its reason in its slot; the supervisor reads it there,
-//! asks the restart core, writes the supervision log, and sets a timer.
+//! It never waits for a worker. A worker that ended leaves its reason in its slot; the supervisor reads it there, asks
+//! the worker's [`super::child::Child`] what to do, and sets a timer. What it knows is in the census and in the slots,
+//! so its successor goes on where it was.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-use super::child_spec::{Child, worker_policy};
-use super::message::{CallOutcome, Event, ExitReason, Refusal, ToolSupervisorMsg};
-use super::restart::Decision;
+use super::child::{Exit, Next};
+use super::child_spec::ChildSpec;
+use super::message::{Event, ExitReason, Refusal, ToolSupervisorMsg};
 use super::shared::Shared;
-use super::supervision_log::{Reason, Record, Restart};
-use super::tool_table::{ToolEntry, ToolStatus};
+use super::tool_table::{ThreadExit, ToolEntry};
 use super::tool_worker::{ToolWorker, WorkerArgs};
-use crate::config::defaults;
+use crate::failpoint::points;
 
 /// The actor.
 pub struct ToolSupervisor;
 
-/// Its tool, and what it knows about the workers.
+/// Whose supervisor it is.
 pub struct ToolSupervisorState {
     shared: Arc<Shared>,
     tool: Arc<ToolEntry>,
-    workers: Vec<Child>,
 }
 
 impl Actor for ToolSupervisor {
@@ -35,14 +34,21 @@ impl Actor for ToolSupervisor {
 
     async fn pre_start(
         &self,
-        myself: ActorRef<ToolSupervisorMsg>,
+        _: ActorRef<ToolSupervisorMsg>,
         (shared, tool): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let workers = (0..tool.slots.len()).map(|_| Child::new(worker_policy(&shared.times))).collect();
-        for index in 0..tool.slots.len() {
-            myself.cast(ToolSupervisorMsg::StartWorker(index))?;
+        Ok(ToolSupervisorState { shared, tool })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<ToolSupervisorMsg>,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        for index in 0..state.tool.slots.len() {
+            state.take_up(&myself, index);
         }
-        Ok(ToolSupervisorState { shared, tool, workers })
+        Ok(())
     }
 
     async fn handle(
@@ -51,13 +57,15 @@ impl Actor for ToolSupervisor {
         message: ToolSupervisorMsg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        points::SUPERVISOR_HANDLE.hit_for(&state.tool.published)?;
         match message {
             ToolSupervisorMsg::StartWorker(index) => state.start_worker(&myself, index).await,
             // Exits overtake messages: a worker that ended meanwhile is not ready any more.
-            ToolSupervisorMsg::WorkerReady { index, actor } if state.workers[index].actor == Some(actor) => {
-                state.worker_ready(index);
+            ToolSupervisorMsg::WorkerReady { index, actor, adopted } => {
+                if state.shared.census.is(&state.tool.worker_path(index), actor) {
+                    state.worker_ready(index, adopted);
+                }
             }
-            ToolSupervisorMsg::WorkerReady { .. } => {}
         }
         Ok(())
     }
@@ -68,146 +76,134 @@ impl Actor for ToolSupervisor {
         event: SupervisionEvent,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorTerminated(worker, _, said) => {
-                state.worker_actor_ended(&myself, &worker, said.unwrap_or_default());
-            }
-            SupervisionEvent::ActorFailed(worker, error) => {
-                state.worker_actor_ended(&myself, &worker, error.to_string());
-            }
-            _ => {}
-        }
+        let (worker, said) = match event {
+            SupervisionEvent::ActorTerminated(worker, _, said) => (worker, said.unwrap_or_default()),
+            SupervisionEvent::ActorFailed(worker, error) => (worker, error.to_string()),
+            _ => return Ok(()),
+        };
+        points::SUPERVISOR_HANDLE.hit_for(&state.tool.published)?;
+        state.worker_actor_ended(&myself, &worker, said);
         Ok(())
     }
 }
 
 impl ToolSupervisorState {
+    /// Begins with a worker: starts it, or goes on where a predecessor was.
+    fn take_up(&self, myself: &ActorRef<ToolSupervisorMsg>, index: usize) {
+        let (slot, path) = (&self.tool.slots[index], self.tool.worker_path(index));
+        let spec = ChildSpec::worker(path, self.tool.loaded.manifest.restart, &self.shared.supervision);
+        let serves_on = slot.thread.lock().is_some();
+        let circumstances = self.shared.circumstances(self.tool.zombies.count());
+        let next = self.shared.census.expect(spec, serves_on, circumstances);
+        self.act(myself, index, next);
+    }
+
     async fn start_worker(&mut self, myself: &ActorRef<ToolSupervisorMsg>, index: usize) {
-        if self.shared.is_stopping() {
+        let path = self.tool.worker_path(index);
+        if self.shared.is_stopping() || self.shared.census.actor(&path).is_some() {
             return;
         }
+        self.shared.census.start(&path);
         let args = WorkerArgs {
             shared: Arc::clone(&self.shared),
             tool: Arc::clone(&self.tool),
             index,
             supervisor: myself.clone(),
         };
-        // `pre_start` only stores its arguments, so this wait is a few microseconds.
-        match Actor::spawn_linked(None, ToolWorker, args, myself.get_cell()).await {
+        let spawned = match points::SUPERVISOR_SPAWN.hit_for(&self.tool.published) {
+            // `pre_start` only stores its arguments, so this wait is a few microseconds.
+            Ok(()) => Actor::spawn_linked(None, ToolWorker, args, myself.get_cell()).await.map_err(|e| e.to_string()),
+            Err(injected) => Err(injected.to_string()),
+        };
+        match spawned {
             Ok((worker, _)) => {
-                self.workers[index].actor = Some(worker.get_id());
-                self.tool.slots[index].supervised.store(true, Ordering::SeqCst);
+                let slot = &self.tool.slots[index];
+                slot.incarnation.store(self.shared.census.incarnation(&path), Ordering::SeqCst);
+                slot.supervised.store(true, Ordering::SeqCst);
+                self.shared.census.lives(&path, worker.get_cell());
             }
-            Err(error) => self.worker_exited(myself, index, &ExitReason::InitFailed(error.to_string())),
+            Err(error) => self.worker_exited(myself, index, Exit::because(ExitReason::InitFailed(error))),
         }
     }
 
-    fn worker_ready(&mut self, index: usize) {
-        let slot = &self.tool.slots[index];
-        let incarnation = slot.incarnation.load(Ordering::SeqCst);
-        let downtime = self.workers[index].on_ready(Instant::now());
+    fn worker_ready(&self, index: usize, adopted: bool) {
         let path = self.tool.worker_path(index);
-        self.shared.log.record(match downtime {
-            None => Record { incarnation: Some(incarnation), ..Record::new("child_started", Arc::clone(&path)) },
-            Some(downtime) => Record {
-                level: Some("L2"),
-                incarnation: Some(incarnation),
-                downtime_us: Some(downtime.as_micros() as u64),
-                ..Record::new("restart_ok", Arc::clone(&path))
-            },
-        });
-        if matches!(self.tool.set_status(ToolStatus::Serving), ToolStatus::Quarantined { .. }) {
-            self.shared.log.record(Record { level: Some("L2"), ..Record::new("readmitted", path) });
-        }
+        self.shared.census.ready(&path, adopted);
+        self.tool.gate.worker_ready();
+        let incarnation = self.shared.census.incarnation(&path);
         self.shared.bus.publish(Event::WorkerReady { tool: Arc::clone(&self.tool.name), worker: index, incarnation });
     }
 
-    fn worker_actor_ended(&mut self, myself: &ActorRef<ToolSupervisorMsg>, worker: &ActorCell, said: String) {
-        let id = worker.get_id();
-        let Some(index) = self.workers.iter().position(|child| child.actor == Some(id)) else { return };
-        // Without a reason in the slot the thread is alive: only its actor died.
-        let reason = self.tool.slots[index].exit.lock().take().unwrap_or(ExitReason::Killed(said));
-        self.worker_exited(myself, index, &reason);
-    }
-
-    fn worker_exited(&mut self, myself: &ActorRef<ToolSupervisorMsg>, index: usize, reason: &ExitReason) {
-        if self.workers[index].ready_since.is_none() && !matches!(reason, ExitReason::InitFailed(_)) {
-            // Exits overtake messages: it was ready, and its word of that is still on the way.
-            self.worker_ready(index);
-        }
+    fn worker_actor_ended(&self, myself: &ActorRef<ToolSupervisorMsg>, worker: &ActorCell, said: String) {
+        let is_it = |index: &usize| self.shared.census.is(&self.tool.worker_path(*index), worker.get_id());
+        let Some(index) = (0..self.tool.slots.len()).find(is_it) else { return };
         let slot = &self.tool.slots[index];
-        let path = self.tool.worker_path(index);
-        let incarnation = slot.incarnation.load(Ordering::SeqCst);
-        let (decision, uptime, window) = self.workers[index].on_exit(Instant::now());
-        self.shared.log.record(Record {
-            level: Some("L2"),
-            incarnation: Some(incarnation),
-            reason: Some(Reason::new(reason.kind(), None, reason.text())),
-            queue_depth: Some(self.tool.lane.depth()),
-            uptime_ms: Some(uptime.as_millis() as u64),
-            ..Record::new("child_exited", Arc::clone(&path))
-        });
-        slot.supervised.store(false, Ordering::SeqCst);
-        if self.shared.is_stopping() {
-            self.shared.log.record(Record { incarnation: Some(incarnation), ..Record::new("child_stopped", path) });
-            self.shared.worker_ended();
-            return;
+        let left = slot.exit.lock().take();
+        if left.as_ref().is_some_and(|left| left.was_ready) && !self.shared.census.is_up(&self.tool.worker_path(index))
+        {
+            // Exits overtake messages: its word that it was ready is still on the way.
+            self.worker_ready(index, false);
         }
-        let tool = Arc::clone(&self.tool.name);
-        self.shared.bus.publish(Event::WorkerExited { tool, worker: index, reason: reason.clone() });
-        if !matches!(reason, ExitReason::Killed(_)) {
-            slot.incarnation.fetch_add(1, Ordering::SeqCst);
-        }
-        let decision = self.with_zombies(decision);
-        self.act(myself, index, path, decision, window);
-    }
-
-    /// Too many threads stuck in the system: a further worker would only add to them.
-    fn with_zombies(&self, decision: Decision) -> Decision {
-        if self.tool.zombies.count() >= defaults::ZOMBIES {
-            return Decision::Quarantine { probe_after: decision.delay().max(self.shared.times.probe_after) };
-        }
-        decision
-    }
-
-    fn act(
-        &self,
-        myself: &ActorRef<ToolSupervisorMsg>,
-        index: usize,
-        path: Arc<str>,
-        decision: Decision,
-        window: String,
-    ) {
-        let event = match decision {
-            Decision::Restart { .. } => "restart_scheduled",
-            Decision::Quarantine { probe_after } => {
-                self.quarantine(Instant::now() + probe_after);
-                "quarantined"
+        let exit = match left {
+            Some(ThreadExit { reason, answered, .. }) => Exit { answered, ..Exit::because(reason) },
+            // Only the actor died, if its thread is there; it is taken over.
+            None => {
+                let harmless = slot.thread.lock().is_some();
+                Exit { harmless, ..Exit::because(ExitReason::Killed(said)) }
             }
         };
-        self.shared.log.record(Record {
-            level: Some("L2"),
-            restart: Some(Restart {
-                window: Some(window),
-                backoff_ms: Some(decision.delay().as_millis() as u64),
-                ..Restart::new("worker")
-            }),
-            ..Record::new(event, path)
-        });
-        if decision.delay().is_zero() {
-            let _ = myself.cast(ToolSupervisorMsg::StartWorker(index));
-        } else {
-            drop(myself.send_after(decision.delay(), move || ToolSupervisorMsg::StartWorker(index)));
+        self.worker_exited(myself, index, exit);
+    }
+
+    fn worker_exited(&self, myself: &ActorRef<ToolSupervisorMsg>, index: usize, exit: Exit) {
+        let path = self.tool.worker_path(index);
+        let exit = Exit { queue_depth: Some(self.tool.lane.depth()), ..exit };
+        let circumstances = self.shared.circumstances(self.tool.zombies.count());
+        let next = self.shared.census.exited(&path, &exit, circumstances);
+        self.tool.slots[index].supervised.store(false, Ordering::SeqCst);
+        if self.shared.is_stopping() {
+            return self.shared.worker_ended();
         }
+        let tool = Arc::clone(&self.tool.name);
+        self.shared.bus.publish(Event::WorkerExited { tool, worker: index, reason: exit.reason });
+        self.act(myself, index, next);
+    }
+
+    fn act(&self, myself: &ActorRef<ToolSupervisorMsg>, index: usize, next: Next) {
+        let wait = match next {
+            Next::Start(wait) => wait,
+            Next::Probe(wait) => {
+                self.quarantine(Instant::now() + wait);
+                wait
+            }
+            Next::Stop | Next::Escalate => return self.stop_if_last(),
+        };
+        if wait > Duration::ZERO {
+            drop(myself.send_after(wait, move || ToolSupervisorMsg::StartWorker(index)));
+        } else {
+            let _ = myself.cast(ToolSupervisorMsg::StartWorker(index));
+        }
+    }
+
+    /// Whether a worker of the tool takes calls.
+    fn any_up(&self) -> bool {
+        (0..self.tool.slots.len()).any(|index| self.shared.census.is_up(&self.tool.worker_path(index)))
     }
 
     /// Refuses calls, those that wait included, unless another worker still serves.
     fn quarantine(&self, until: Instant) {
-        if self.workers.iter().any(|worker| worker.ready_since.is_some()) {
-            return;
+        if !self.any_up() {
+            self.tool.gate.quarantine(until);
+            self.tool.refuse_waiting(Refusal::Quarantined);
+            self.shared.bus.publish(Event::Quarantined { tool: Arc::clone(&self.tool.name) });
         }
-        self.tool.set_status(ToolStatus::Quarantined { until });
-        self.tool.lane.drain(|call| call.reply.answer(CallOutcome::Refused(Refusal::Quarantined)));
-        self.shared.bus.publish(Event::Quarantined { tool: Arc::clone(&self.tool.name) });
+    }
+
+    /// A tool without a worker, now and for good, refuses its calls.
+    fn stop_if_last(&self) {
+        if !self.shared.is_stopping() && !self.any_up() {
+            self.tool.gate.stop();
+            self.tool.refuse_waiting(Refusal::Stopped);
+        }
     }
 }

@@ -6,16 +6,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
+use super::gate::{Shut, Verdict};
+use super::gatekeeper::{Gatekeeper, LetIn};
 use super::lane::{Lane, SendError};
-use super::message::{Call, ExitReason, Refusal, WorkerMsg};
+use super::message::{Call, CallOutcome, ExitReason, Refusal, WorkerMsg};
+use super::supervision_log::SupervisionLog;
 use super::worker_thread::InHand;
 use super::zombies::Zombies;
+use crate::config::SupervisionPolicy;
 use crate::failpoint::points;
 use crate::frame::ContextFrame;
 use crate::wasi::catalogue::Catalogue;
@@ -52,27 +56,16 @@ pub struct ToolEntry {
     pub limits: Arc<Limits>,
     /// Worker threads stuck in the system.
     pub zombies: Zombies,
-    status: Mutex<ToolStatus>,
+    /// Whether it takes calls.
+    pub gate: Arc<Gatekeeper>,
     /// Moving average of the time a call takes, for `retryAfterMs`.
     service_us: AtomicU64,
-}
-
-/// Whether a tool takes calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ToolStatus {
-    /// It does.
-    Serving,
-    /// It failed too often; calls are refused until a worker is ready again.
-    Quarantined {
-        /// When the next worker is tried.
-        until: Instant,
-    },
 }
 
 /// The place of one worker; what is in it outlives its actor.
 #[derive(Default)]
 pub struct WorkerSlot {
-    /// Counts the lives of the worker's thread, from 0.
+    /// Which life of the worker this is, from 0; for what the thread records.
     pub incarnation: AtomicU64,
     /// The running thread, if any.
     pub thread: Mutex<Option<Arc<InHand>>>,
@@ -80,20 +73,32 @@ pub struct WorkerSlot {
     pub owner: Mutex<Option<ActorRef<WorkerMsg>>>,
     /// Whether a supervisor has yet to hear of the end of the actor; the end of the process waits for that.
     pub supervised: AtomicBool,
-    /// Why the last thread ended, left here for the supervisor.
-    pub exit: Mutex<Option<ExitReason>>,
+    /// How the last thread ended, left here for the supervisor.
+    pub exit: Mutex<Option<ThreadExit>>,
+}
+
+/// How a worker's thread ended.
+#[derive(Debug, Clone)]
+pub struct ThreadExit {
+    /// Why.
+    pub reason: ExitReason,
+    /// Calls in hand that were answered with a fault for it.
+    pub answered: u64,
+    /// It had been ready; its word of that may still be on the way.
+    pub was_ready: bool,
 }
 
 impl ToolTable {
     /// The table of a loaded catalogue.
-    pub fn new(catalogue: Catalogue) -> Self {
+    pub fn new(catalogue: Catalogue, policy: &SupervisionPolicy, log: &SupervisionLog) -> Self {
         let mut table = Self { tools: BTreeMap::new(), aliases: BTreeMap::new(), cancellations: Arc::default() };
         for loaded in catalogue.tools {
             let published = loaded.manifest.published_name();
             if loaded.manifest.name != published {
                 table.aliases.insert(loaded.manifest.name.clone(), published.clone());
             }
-            let entry = ToolEntry::new(published.clone(), loaded, Arc::clone(&table.cancellations));
+            let gate = Gatekeeper::new(tool_path(&published), policy.breaker.clone(), log.clone());
+            let entry = ToolEntry::new(published.clone(), loaded, gate, Arc::clone(&table.cancellations));
             table.tools.insert(published, Arc::new(entry));
         }
         table
@@ -124,15 +129,18 @@ impl ToolTable {
         self.tools.values()
     }
 
-    /// Workers that are not at their end: their thread runs, or their supervisor has not recorded it.
+    /// Workers that are not at their end.
     pub fn live_workers(&self) -> usize {
-        let live = |slot: &&WorkerSlot| slot.thread.lock().is_some() || slot.supervised.load(Ordering::SeqCst);
-        self.iter().flat_map(|tool| &tool.slots).filter(live).count()
+        self.iter().map(|tool| tool.workers_left().count()).sum()
     }
 }
 
+fn tool_path(published: &str) -> Arc<str> {
+    format!("root/tools/{published}").into()
+}
+
 impl ToolEntry {
-    fn new(published: String, loaded: Arc<LazyTool>, cancellations: Arc<AtomicU64>) -> Self {
+    fn new(published: String, loaded: Arc<LazyTool>, gate: Gatekeeper, cancellations: Arc<AtomicU64>) -> Self {
         Self {
             name: loaded.manifest.name.as_str().into(),
             published,
@@ -141,7 +149,7 @@ impl ToolEntry {
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
             limits: Arc::new(loaded.manifest.limits.clone()),
             zombies: Zombies::default(),
-            status: Mutex::new(ToolStatus::Serving),
+            gate: Arc::new(gate),
             service_us: AtomicU64::new(100),
             loaded,
         }
@@ -151,9 +159,12 @@ impl ToolEntry {
     ///
     /// # Errors
     /// The call and why it was not taken.
-    pub fn submit(&self, call: Call) -> Result<(), (Call, Refusal)> {
-        if matches!(self.status(), ToolStatus::Quarantined { .. }) {
-            return Err((call, Refusal::Quarantined));
+    pub fn submit(&self, mut call: Call) -> Result<(), (Call, Refusal)> {
+        match self.gate.admit() {
+            Ok(let_in) => call.let_in = let_in,
+            Err(Shut::Open(_)) => return Err((call, Refusal::BreakerOpen)),
+            Err(Shut::Quarantined(_)) => return Err((call, Refusal::Quarantined)),
+            Err(Shut::Stopped) => return Err((call, Refusal::Stopped)),
         }
         if points::LANE_SEND.hit_for(&self.published).is_err() {
             return Err((call, Refusal::QueueFull));
@@ -164,14 +175,16 @@ impl ToolEntry {
         })
     }
 
-    /// Whether the tool takes calls.
-    pub fn status(&self) -> ToolStatus {
-        *self.status.lock()
+    /// What became of a call that was let in. When too many fault, those that wait are refused too.
+    pub fn call_ended(&self, let_in: LetIn, verdict: Verdict) {
+        if self.gate.ended(let_in, verdict) {
+            self.refuse_waiting(Refusal::BreakerOpen);
+        }
     }
 
-    /// Changes [`ToolEntry::status`]; returns what it was.
-    pub fn set_status(&self, status: ToolStatus) -> ToolStatus {
-        std::mem::replace(&mut *self.status.lock(), status)
+    /// Refuses the calls that wait.
+    pub fn refuse_waiting(&self, refusal: Refusal) {
+        self.lane.drain(|call| call.reply.answer(CallOutcome::Refused(refusal)));
     }
 
     /// What the tool may do in a call with this frame; `None` when the frame takes away its only permission.
@@ -192,9 +205,20 @@ impl ToolEntry {
         }
     }
 
+    /// Its workers that are not at their end: their thread runs, or their supervisor has not recorded it.
+    pub fn workers_left(&self) -> impl Iterator<Item = usize> {
+        let live = |slot: &WorkerSlot| slot.thread.lock().is_some() || slot.supervised.load(Ordering::SeqCst);
+        self.slots.iter().enumerate().filter(move |(_, slot)| live(slot)).map(|(index, _)| index)
+    }
+
+    /// Where in the supervision tree its supervisor stands.
+    pub fn path(&self) -> Arc<str> {
+        tool_path(&self.published)
+    }
+
     /// Where in the supervision tree a worker of this tool stands.
     pub fn worker_path(&self, worker: usize) -> Arc<str> {
-        format!("root/tools/{}/w{worker}", self.published).into()
+        format!("{}/w{worker}", self.path()).into()
     }
 
     /// Notes how long a call took.
@@ -206,8 +230,8 @@ impl ToolEntry {
 
     /// When a refused caller should come back: the time to work off half of what waits, within 10 ms to 1 s.
     pub fn retry_after(&self) -> Duration {
-        if let ToolStatus::Quarantined { until } = self.status() {
-            return until.saturating_duration_since(Instant::now()).max(Duration::from_millis(10));
+        if let Some(Shut::Open(wait) | Shut::Quarantined(wait)) = self.gate.shut() {
+            return wait.max(Duration::from_millis(10));
         }
         let waiting = self.lane.depth() as u64 / 2 + 1;
         let each = self.service_us.load(Ordering::Relaxed);

@@ -5,15 +5,17 @@
 //! gives it up, and ends; its supervisor puts another in its place.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::message::{CallOutcome, ExitReason, ToolSupervisorMsg, WorkerMsg};
 use super::shared::Shared;
-use super::tool_table::{ToolEntry, WorkerSlot};
+use super::supervision_log::Record;
+use super::tool_table::{ThreadExit, ToolEntry, WorkerSlot};
 use super::worker_thread;
-use crate::wasi::error::Fault;
+use crate::failpoint::points;
 
 /// Between two looks at the deadline, while calls run.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -57,11 +59,11 @@ impl Actor for ToolWorker {
         let running = state.slot().thread.lock().clone();
         if let Some(thread) = running {
             thread.adopt();
-            myself.cast(WorkerMsg::Ready)?;
+            myself.cast(WorkerMsg::Adopted)?;
             myself.cast(WorkerMsg::Watch)?;
         } else if let Err(error) = worker_thread::start(&state.shared, &state.tool, state.index) {
             let reason = ExitReason::InitFailed(format!("cannot start a thread: {error}"));
-            *state.slot().exit.lock() = Some(reason.clone());
+            *state.slot().exit.lock() = Some(ThreadExit { reason: reason.clone(), answered: 0, was_ready: false });
             myself.cast(WorkerMsg::Exited(reason))?;
         }
         Ok(())
@@ -73,11 +75,11 @@ impl Actor for ToolWorker {
         message: WorkerMsg,
         state: &mut WorkerArgs,
     ) -> Result<(), ActorProcessingErr> {
+        points::WORKER_HANDLE.hit_for(&state.tool.published)?;
+        let ready = |adopted| ToolSupervisorMsg::WorkerReady { index: state.index, actor: myself.get_id(), adopted };
         match message {
-            WorkerMsg::Ready => {
-                let ready = ToolSupervisorMsg::WorkerReady { index: state.index, actor: myself.get_id() };
-                state.supervisor.cast(ready)?;
-            }
+            WorkerMsg::Ready => state.supervisor.cast(ready(false))?,
+            WorkerMsg::Adopted => state.supervisor.cast(ready(true))?,
             WorkerMsg::Exited(_) => myself.stop(None),
             WorkerMsg::Busy => watch_later(&myself),
             WorkerMsg::Watch => watch(&myself, state),
@@ -94,11 +96,22 @@ fn watch(myself: &ActorRef<WorkerMsg>, state: &WorkerArgs) {
     let slot = state.slot();
     let mut thread = slot.thread.lock();
     let Some(in_hand) = thread.as_ref() else { return };
-    if let Some(reply) = in_hand.take_overdue(Instant::now(), GRACE) {
+    if let Some(overdue) = in_hand.take_overdue(Instant::now(), GRACE) {
         *thread = None;
-        *slot.exit.lock() = Some(ExitReason::Wedged);
+        *slot.exit.lock() =
+            Some(ThreadExit { reason: ExitReason::Wedged, answered: u64::from(!overdue.cancelled), was_ready: true });
         state.tool.zombies.abandon();
-        reply.answer(CallOutcome::Faulted(Fault::deadline(state.tool.limits.deadline.as_millis())));
+        state.shared.log.record(Record {
+            level: Some("L2"),
+            incarnation: Some(slot.incarnation.load(Ordering::SeqCst)),
+            count: Some(state.tool.zombies.count() as u64),
+            ..Record::new("worker_abandoned", state.tool.worker_path(state.index))
+        });
+        if overdue.cancelled {
+            overdue.reply.stay_silent();
+        } else {
+            overdue.reply.answer(CallOutcome::Faulted(overdue.deadline.fault()));
+        }
         state.shared.worker_ended();
         myself.stop(None);
     } else if in_hand.keep_watching() {

@@ -4,25 +4,24 @@
 //! no Store is dropped and no call fails. Too many deaths end this supervisor too, and the root decides.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-use super::child_spec::{Child, control_policy};
-use super::message::ToolsSupervisorMsg;
-use super::restart::Decision;
+use super::child::{Exit, Next};
+use super::child_spec::ChildSpec;
+use super::message::{ExitReason, ToolsSupervisorMsg};
 use super::shared::Shared;
-use super::supervision_log::{Reason, Record};
 use super::tool_supervisor::ToolSupervisor;
 use super::tool_table::ToolEntry;
+use crate::failpoint::points;
 
 /// The actor.
 pub struct ToolsSupervisor;
 
-/// The tools, and what it knows about their supervisors.
+/// The tools.
 pub struct ToolsSupervisorState {
     shared: Arc<Shared>,
-    tools: Vec<(Arc<ToolEntry>, Child)>,
+    tools: Vec<Arc<ToolEntry>>,
 }
 
 impl Actor for ToolsSupervisor {
@@ -32,15 +31,28 @@ impl Actor for ToolsSupervisor {
 
     async fn pre_start(
         &self,
-        myself: ActorRef<ToolsSupervisorMsg>,
+        _: ActorRef<ToolsSupervisorMsg>,
         shared: Arc<Shared>,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let child = || Child::new(control_policy(&shared.times));
-        let tools: Vec<_> = shared.table.iter().map(|tool| (Arc::clone(tool), child())).collect();
-        for index in 0..tools.len() {
-            myself.cast(ToolsSupervisorMsg::StartTool(index))?;
-        }
+        let tools = shared.table.iter().cloned().collect();
         Ok(ToolsSupervisorState { shared, tools })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<ToolsSupervisorMsg>,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let shared = &state.shared;
+        for (index, tool) in state.tools.iter().enumerate() {
+            let spec = ChildSpec::control(tool.path(), &shared.supervision);
+            // One that went with a predecessor of ours is not to blame for that.
+            let next = shared.census.expect(spec, true, shared.circumstances(0));
+            if next != Next::Stop {
+                myself.cast(ToolsSupervisorMsg::StartTool(index))?;
+            }
+        }
+        Ok(())
     }
 
     async fn handle(
@@ -49,11 +61,14 @@ impl Actor for ToolsSupervisor {
         ToolsSupervisorMsg::StartTool(index): ToolsSupervisorMsg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let args = (Arc::clone(&state.shared), Arc::clone(&state.tools[index].0));
+        let (shared, tool) = (&state.shared, &state.tools[index]);
+        points::TOOLS_HANDLE.hit_for(&tool.published)?;
+        let path = tool.path();
+        shared.census.start(&path);
+        let args = (Arc::clone(shared), Arc::clone(tool));
         let (supervisor, _) = Actor::spawn_linked(None, ToolSupervisor, args, myself.get_cell()).await?;
-        let child = &mut state.tools[index].1;
-        child.actor = Some(supervisor.get_id());
-        child.on_ready(Instant::now());
+        shared.census.lives(&path, supervisor.get_cell());
+        shared.census.ready(&path, false);
         Ok(())
     }
 
@@ -68,29 +83,18 @@ impl Actor for ToolsSupervisor {
             SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
             _ => return Ok(()),
         };
-        if state.shared.is_stopping() {
+        let shared = &state.shared;
+        if shared.is_stopping() {
             return Ok(());
         }
-        let id = cell.get_id();
-        let Some(index) = state.tools.iter().position(|(_, child)| child.actor == Some(id)) else { return Ok(()) };
-        let (tool, child) = &mut state.tools[index];
-        let path: Arc<str> = format!("root/tools/{}", tool.published).into();
-        let (decision, _, _) = child.on_exit(Instant::now());
-        child.incarnation += 1;
-        state.shared.log.record(Record {
-            level: Some("L3"),
-            reason: Some(Reason::new("killed", None, &said)),
-            ..Record::new("child_exited", Arc::clone(&path))
-        });
-        match decision {
-            Decision::Restart { .. } => {
-                state.shared.log.record(Record { level: Some("L3"), ..Record::new("restart_scheduled", path) });
-                myself.cast(ToolsSupervisorMsg::StartTool(index))?;
-            }
-            Decision::Quarantine { .. } => {
-                state.shared.log.record(Record { level: Some("L3"), ..Record::new("escalated", path) });
-                myself.stop(Some(format!("the supervisor of {} keeps dying", tool.published)));
-            }
+        let is_it = |tool: &&Arc<ToolEntry>| shared.census.is(&tool.path(), cell.get_id());
+        let Some((index, tool)) = state.tools.iter().enumerate().find(|(_, tool)| is_it(tool)) else { return Ok(()) };
+        points::TOOLS_HANDLE.hit_for(&tool.published)?;
+        let exit = Exit::because(ExitReason::Killed(said));
+        match shared.census.exited(&tool.path(), &exit, shared.circumstances(0)) {
+            Next::Start(_) | Next::Probe(_) => myself.cast(ToolsSupervisorMsg::StartTool(index))?,
+            Next::Escalate => myself.stop(Some(format!("the supervisor of {} keeps dying", tool.published))),
+            Next::Stop => {}
         }
         Ok(())
     }

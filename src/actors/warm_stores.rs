@@ -5,12 +5,14 @@
 //! bounded; the least recently used goes.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::tool_table::ToolEntry;
 use crate::config::defaults;
 use crate::wasi::contract::bindings::FileToolPre;
 use crate::wasi::engine::Engine;
 use crate::wasi::error::Fault;
+use crate::wasi::limits::Reuse;
 use crate::wasi::manifest::Permissions;
 use crate::wasi::store::{Sandbox, ToolState};
 use crate::wasi::warm::WarmInstance;
@@ -41,7 +43,7 @@ impl WarmStores {
         self.stores.iter().any(|(known, _)| known == key)
     }
 
-    /// The instance for `key`, built if need be.
+    /// The instance for `key`, built if need be, or if it has grown beyond `most_memory` bytes.
     ///
     /// # Errors
     /// When it cannot be built.
@@ -51,7 +53,11 @@ impl WarmStores {
         pre: &FileToolPre<ToolState>,
         sandbox: impl FnOnce() -> Sandbox,
         key: &StoreKey,
+        most_memory: Option<usize>,
     ) -> Result<&mut WarmInstance, Fault> {
+        if let Some(most) = most_memory {
+            self.stores.retain(|(known, instance)| known != key || instance.memory_bytes() <= most);
+        }
         match self.stores.iter().position(|(known, _)| known == key) {
             Some(last) if last + 1 == self.stores.len() => {}
             Some(position) => {
@@ -70,8 +76,25 @@ impl WarmStores {
         Ok(instance)
     }
 
-    /// Drops every Store whose call did not return; with `all`, the others too.
-    pub fn prune(&mut self, all: bool) {
-        self.stores.retain(|(_, instance)| !all && !instance.is_torn());
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.stores.is_empty()
+    }
+
+    /// Drops every Store whose call did not return; says whether there was one.
+    pub fn drop_torn(&mut self) -> bool {
+        let before = self.stores.len();
+        self.stores.retain(|(_, instance)| !instance.is_torn());
+        self.stores.len() < before
+    }
+
+    /// Drops every Store that has served its time.
+    pub fn drop_worn(&mut self, now: Instant, reuse: &Reuse) {
+        self.stores.retain(|(_, instance)| !instance.is_worn(now, reuse));
+    }
+
+    /// Drops every Store.
+    pub fn drop_all(&mut self) {
+        self.stores.clear();
     }
 }

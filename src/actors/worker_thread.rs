@@ -12,46 +12,67 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
-use super::message::{Call, CallOutcome, Event, ExitReason, Refusal, WorkerMsg};
+use super::gate::Verdict;
+use super::gatekeeper::LetIn;
+use super::lane::Received;
+use super::message::{Call, CallOutcome, Deadline, Event, ExitReason, Refusal, WorkerMsg};
 use super::reply::Reply;
+use super::sandboxes::{Ended, Sandboxes};
 use super::shared::Shared;
 use super::supervision_log::{Reason, Record, Restart};
-use super::tool_table::{ToolEntry, WorkerSlot};
-use super::warm_stores::{StoreKey, WarmStores};
-use crate::config::defaults;
-use crate::wasi::call::{GuestOutput, GuestRequest};
-use crate::wasi::command;
+use super::tool_table::{ThreadExit, ToolEntry, WorkerSlot};
+use super::warm_stores::StoreKey;
+use crate::failpoint::points;
 use crate::wasi::error::{Fault, FaultCode};
-use crate::wasi::executor::Executor;
-use crate::wasi::guest::Guest;
 
 /// Stack of a worker thread. Guests run on fibers of their own; this holds the host's frames.
 const STACK_BYTES: usize = 4 << 20;
 
-/// Time a Store may take to be rebuilt after a fault, away from any call.
-const REBUILD_DEADLINE: Duration = Duration::from_secs(1);
-
 /// The call a thread is working on, shared with its actor.
 #[derive(Default)]
 pub struct InHand {
-    call: Mutex<Option<(Instant, Reply)>>,
+    call: Mutex<Option<Held>>,
     /// Set by the actor when it gives the thread up.
     abandoned: AtomicBool,
     /// Whether the actor's timer runs.
     watched: AtomicBool,
 }
 
+struct Held {
+    deadline: Deadline,
+    cancel: CancellationToken,
+    /// When the actor first saw that it was cancelled.
+    cancelled: Option<Instant>,
+    reply: Reply,
+}
+
+/// A call whose thread did not come back in time.
+pub struct Overdue {
+    /// Its deadline.
+    pub deadline: Deadline,
+    /// Nobody waits for it.
+    pub cancelled: bool,
+    /// The way back.
+    pub reply: Reply,
+}
+
 impl InHand {
-    /// Takes the reply if its deadline is more than `grace` past; the thread is then abandoned.
-    pub fn take_overdue(&self, now: Instant, grace: Duration) -> Option<Reply> {
+    /// Takes the call if its deadline, or its cancellation, is more than `grace` past; the thread is then abandoned.
+    pub fn take_overdue(&self, now: Instant, grace: Duration) -> Option<Overdue> {
         let mut call = self.call.lock();
-        let overdue = call.as_ref().is_some_and(|(deadline, _)| now > *deadline + grace);
-        if !overdue {
+        let held = call.as_mut()?;
+        if held.cancel.is_cancelled() {
+            held.cancelled.get_or_insert(now);
+        }
+        let since = held.cancelled.map_or(held.deadline.at, |cancelled| cancelled.min(held.deadline.at));
+        if now <= since + grace {
             return None;
         }
         self.abandoned.store(true, Ordering::SeqCst);
-        call.take().map(|(_, reply)| reply)
+        let Held { deadline, cancelled, reply, .. } = call.take()?;
+        Some(Overdue { deadline, cancelled: cancelled.is_some(), reply })
     }
 
     /// Called by the actor's timer: whether there is something to watch. When not, the thread will ask again.
@@ -69,13 +90,13 @@ impl InHand {
     }
 
     /// Puts a call in hand; returns whether nobody watches yet.
-    fn hold(&self, deadline: Instant, reply: Reply) -> bool {
-        *self.call.lock() = Some((deadline, reply));
+    fn hold(&self, deadline: Deadline, cancel: CancellationToken, reply: Reply) -> bool {
+        *self.call.lock() = Some(Held { deadline, cancel, cancelled: None, reply });
         !self.watched.swap(true, Ordering::SeqCst)
     }
 
     fn release(&self) -> Option<Reply> {
-        self.call.lock().take().map(|(_, reply)| reply)
+        self.call.lock().take().map(|held| held.reply)
     }
 
     fn is_abandoned(&self) -> bool {
@@ -88,15 +109,15 @@ impl InHand {
 /// # Errors
 /// When the system refuses the thread or its executor.
 pub fn start(shared: &Arc<Shared>, tool: &Arc<ToolEntry>, index: usize) -> std::io::Result<()> {
+    points::WORKER_START.hit_for(&tool.published)?;
     let in_hand = Arc::new(InHand::default());
     let worker = WorkerThread {
         shared: Arc::clone(shared),
         tool: Arc::clone(tool),
         index,
         in_hand: Arc::clone(&in_hand),
-        executor: Executor::new()?,
-        stores: WarmStores::default(),
-        too_many_zombies: false,
+        sandboxes: Sandboxes::new(Arc::clone(shared), Arc::clone(tool))?,
+        was_ready: false,
     };
     let mut slot = tool.slots[index].thread.lock();
     std::thread::Builder::new()
@@ -112,23 +133,12 @@ struct WorkerThread {
     tool: Arc<ToolEntry>,
     index: usize,
     in_hand: Arc<InHand>,
-    executor: Executor,
-    stores: WarmStores,
-    /// Set when this thread's guests have left so many threads stuck that the tool must be left alone.
-    too_many_zombies: bool,
-}
-
-/// How a guest call ended, seen from the thread.
-enum Ended {
-    Returned(Result<GuestOutput, Fault>),
-    Cancelled,
-    Interrupted,
-    DeadlinePassed,
+    sandboxes: Sandboxes,
+    was_ready: bool,
 }
 
 impl WorkerThread {
     fn live(mut self) {
-        self.tell(WorkerMsg::Ready);
         let reason = match catch_unwind(AssertUnwindSafe(|| self.serve_all())) {
             Ok(reason) => reason,
             Err(panic) => ExitReason::HostPanic(panic_text(panic.as_ref())),
@@ -139,8 +149,8 @@ impl WorkerThread {
             return;
         }
         // Dropping the reply answers the call in hand with "lost".
-        drop(self.in_hand.release());
-        *self.slot().exit.lock() = Some(reason.clone());
+        let answered = u64::from(self.in_hand.release().is_some());
+        *self.slot().exit.lock() = Some(ThreadExit { reason: reason.clone(), answered, was_ready: self.was_ready });
         *self.slot().thread.lock() = None;
         self.tell(WorkerMsg::Exited(reason));
         self.shared.worker_ended();
@@ -158,97 +168,71 @@ impl WorkerThread {
     }
 
     fn serve_all(&mut self) -> ExitReason {
-        self.warm_up();
+        if let Err(reason) = self.sandboxes.warm_up() {
+            return reason;
+        }
+        self.was_ready = true;
+        self.tell(WorkerMsg::Ready);
         let tool = Arc::clone(&self.tool);
-        while let Some(call) = tool.lane.recv() {
-            self.serve(call);
-            if self.in_hand.is_abandoned() || self.too_many_zombies {
-                return ExitReason::Wedged;
+        loop {
+            match tool.lane.recv(tool.loaded.manifest.reuse.idle) {
+                Received::Call(call) => {
+                    if let Err(reason) = self.serve(call) {
+                        return reason;
+                    }
+                }
+                Received::Nothing => self.sandboxes.drop_all(),
+                Received::Closed => return ExitReason::Shutdown,
             }
         }
-        ExitReason::Shutdown
     }
 
-    /// Builds the Store that most calls will want, if the tool is compiled already.
-    fn warm_up(&mut self) {
-        let Ok(frame) = self.shared.context.defaults().frame(None) else { return };
-        if let Some(permissions) = self.tool.permissions_for(&frame) {
-            self.rebuild(&StoreKey { tenant_id: frame.tenant_id, permissions });
-        }
-    }
-
-    fn serve(&mut self, call: Call) {
+    /// Serves one call.
+    ///
+    /// # Errors
+    /// Why this worker cannot go on after it.
+    fn serve(&mut self, call: Call) -> Result<(), ExitReason> {
         if call.is_cancelled() {
-            return call.reply.stay_silent();
+            call.reply.stay_silent();
+            return Ok(());
         }
         if self.shared.is_interrupted() {
-            return call.reply.answer(CallOutcome::Refused(Refusal::ShuttingDown));
+            call.reply.answer(CallOutcome::Refused(Refusal::ShuttingDown));
+            return Ok(());
         }
         let began = Instant::now();
-        let deadline_ms = self.tool.loaded.manifest.limits.deadline.as_millis();
-        if began >= call.deadline {
-            return call.reply.answer(CallOutcome::Faulted(Fault::deadline(deadline_ms)));
+        if began >= call.deadline.at {
+            call.reply.answer(CallOutcome::Faulted(call.deadline.fault()));
+            return Ok(());
         }
-        let Call { request, tenant_id, reason_trace_id, permissions, deadline, cancel, reply } = call;
-        if self.in_hand.hold(deadline, reply) {
+        let Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, cancel, reply } = call;
+        if self.in_hand.hold(deadline, cancel.clone(), reply) {
             self.tell(WorkerMsg::Busy);
         }
+        // With the call in hand: whatever happens now, it is answered.
+        let _ = points::WORKER_RECV.hit_for(&self.tool.published);
         let key = StoreKey { tenant_id, permissions };
-        let ended = self.run_guest(&key, request, deadline, &cancel);
+        let ended = self.sandboxes.run(&key, request, deadline.at, &cancel);
         if self.in_hand.is_abandoned() {
             // The answer was given and the place taken while the guest was stuck.
-            return;
+            return Err(ExitReason::Wedged);
         }
+        let _ = points::GUEST_LEAVE.hit_for(&self.tool.published);
         let returned = matches!(ended, Ended::Returned(_));
-        let fault = self.answer(ended, deadline_ms);
+        let fault = self.answer(ended, let_in, deadline);
         self.tool.note_service(began.elapsed());
-        self.stores.prune(!WarmStores::keeps(&self.tool));
-        if !returned {
-            self.renew_executor();
-        }
-        let rebuilt = self.rebuild(&key);
+        let rebuilt = self.sandboxes.recover(&key, returned);
         if let Some(fault) = fault.filter(|fault| !fault.code.is_the_tools_word()) {
-            self.report(&fault, rebuilt, reason_trace_id);
+            self.report(&fault, rebuilt.as_ref().ok().copied().flatten(), reason_trace_id);
         }
-    }
-
-    fn run_guest(
-        &mut self,
-        key: &StoreKey,
-        request: GuestRequest,
-        deadline: Instant,
-        cancel: &tokio_util::sync::CancellationToken,
-    ) -> Ended {
-        let Self { shared, tool, executor, stores, .. } = self;
-        let _running = shared.engine.running();
-        let sandbox = || tool.sandbox(&shared.policy, key.permissions);
-        let guest = async {
-            match tool.loaded.guest() {
-                None => Err(Fault::new(FaultCode::WorkerLost, "the tool is not compiled yet; call it again")),
-                Some(Guest::Command(pre)) => command::run(&shared.engine, pre, &sandbox(), request).await,
-                Some(Guest::Tool(pre)) => {
-                    let warm = stores.get_or_build(&shared.engine, pre, sandbox, key).await?;
-                    warm.call(request).await
-                }
-            }
-        };
-        // The guest is polled first: a call that never waits touches no timer and no other future.
-        let ended = executor.run(deadline, async {
-            tokio::select! {
-                biased;
-                result = guest => Ended::Returned(result),
-                () = cancel.cancelled() => Ended::Cancelled,
-                () = shared.interrupted() => Ended::Interrupted,
-            }
-        });
-        ended.unwrap_or(Ended::DeadlinePassed)
+        rebuilt.map(drop)
     }
 
     /// Answers the call in hand, unless its actor has done so; returns the fault that was met, if any.
-    fn answer(&mut self, ended: Ended, deadline_ms: u128) -> Option<Fault> {
+    fn answer(&mut self, ended: Ended, let_in: LetIn, deadline: Deadline) -> Option<Fault> {
         let ended = match ended {
             Ended::Returned(result) => Some(result),
-            Ended::DeadlinePassed => Some(Err(Fault::deadline(deadline_ms))),
+            Ended::DeadlinePassed => Some(Err(deadline.fault())),
             Ended::Interrupted => Some(Err(Fault::new(
                 FaultCode::WorkerLost,
                 "the server is shutting down and stopped the tool; it may have done part of its work",
@@ -256,6 +240,13 @@ impl WorkerThread {
             Ended::Cancelled => None,
         };
         let fault = ended.as_ref().and_then(|result| result.as_ref().err().cloned());
+        let verdict = match (&ended, &fault) {
+            _ if self.shared.is_interrupted() => Verdict::Unknown,
+            (None, _) => Verdict::Unknown,
+            (Some(_), Some(fault)) if fault.counts_against_the_tool() => Verdict::Faulted,
+            (Some(_), _) => Verdict::Good,
+        };
+        self.tool.call_ended(let_in, verdict);
         if let Some(reply) = self.in_hand.release() {
             match ended {
                 Some(Ok(output)) => reply.answer(CallOutcome::Finished(output)),
@@ -264,15 +255,6 @@ impl WorkerThread {
             }
         }
         fault
-    }
-
-    /// After a call that did not return: a file operation of it may never come back, and must not hold up the next.
-    fn renew_executor(&mut self) {
-        self.too_many_zombies = self.tool.zombies.count() >= defaults::ZOMBIES;
-        let left = self.executor.renew().expect("the system gives a new executor the resources of the old");
-        if let Some(threads) = left {
-            self.tool.zombies.leave_behind(threads);
-        }
     }
 
     /// Says in the supervision log and on the bus that a call met a fault, and what was done about it.
@@ -287,23 +269,6 @@ impl WorkerThread {
             trace_id: Some(trace_id),
             ..Record::new("call_faulted", self.tool.worker_path(self.index))
         });
-    }
-
-    /// Builds the Store for `key` if the tool is warm and it is missing, and says how long that took; a failure is left
-    /// for the next call to meet and report.
-    fn rebuild(&mut self, key: &StoreKey) -> Option<Duration> {
-        let Self { shared, tool, executor, stores, .. } = self;
-        let Some(Guest::Tool(pre)) = tool.loaded.guest() else { return None };
-        if !WarmStores::keeps(tool) || stores.has(key) || shared.is_interrupted() {
-            return None;
-        }
-        let began = Instant::now();
-        let _running = shared.engine.running();
-        let sandbox = || tool.sandbox(&shared.policy, key.permissions);
-        let built = executor.run(began + REBUILD_DEADLINE, async {
-            stores.get_or_build(&shared.engine, pre, sandbox, key).await.map(drop)
-        });
-        matches!(built, Ok(Ok(()))).then(|| began.elapsed())
     }
 }
 

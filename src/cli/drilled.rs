@@ -73,7 +73,7 @@ impl Channel {
 
 impl Drilled for Shared {
     fn kill(&self, path: &str) -> bool {
-        self.living.kill(path)
+        self.census.actor(path).inspect(ractor::ActorCell::kill).is_some()
     }
 
     fn stats(&self) -> Value {

@@ -69,6 +69,34 @@ pub const ROOT_INTENSITY: usize = 3;
 /// The window of [`ROOT_INTENSITY`].
 pub const ROOT_PERIOD: Duration = Duration::from_secs(30);
 
+/// Time a worker may take to build its first Store. Building one takes microseconds; a guest that computes while it
+/// starts has to do that in every Store.
+pub const INIT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Calls of a tool within [`BREAKER_PERIOD`] below which its circuit breaker concludes nothing.
+pub const BREAKER_CALLS: usize = 20;
+
+/// The window of the circuit breaker.
+pub const BREAKER_PERIOD: Duration = Duration::from_secs(10);
+
+/// Percentage of faults above which the breaker opens. Below it, refusing calls would do more harm than the faults.
+pub const BREAKER_FAULT_PCT: u64 = 50;
+
+/// How long an open breaker refuses calls before it lets one through to see.
+pub const BREAKER_OPEN: Duration = Duration::from_secs(1);
+
+/// The longest it refuses, after several trial calls that faulted.
+pub const BREAKER_OPEN_CAP: Duration = Duration::from_secs(30);
+
+/// Time an instance serves before it is built anew: what a guest piles up is bounded, at 30 µs an hour.
+pub const INSTANCE_AGE: Duration = Duration::from_secs(3600);
+
+/// Calls an instance serves before it is built anew; at 10,000 calls a second that is 30 µs a second.
+pub const INSTANCE_REUSE: u64 = 10_000;
+
+/// Time without a call after which instances are dropped: a hundred tools that nobody uses should not hold memory.
+pub const INSTANCE_IDLE: Duration = Duration::from_secs(300);
+
 /// Bytes of compiled modules kept on disk. The built-in tools take about 2 MB, a component from a scripting language 50.
 pub const CACHE_BYTES: u64 = 512 << 20;
 

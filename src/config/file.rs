@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::allow::AllowedDir;
+use super::supervision::SupervisionPolicy;
 use crate::fields::{Fields, Mistake};
 
 /// What a config file says; everything is optional.
@@ -21,12 +22,7 @@ pub struct ConfigFile {
     pub max_inflight: Option<u64>,
     pub batch_size: Option<u64>,
     pub queue_watermark: Option<f64>,
-    pub backoff_base: Option<Duration>,
-    pub backoff_cap: Option<Duration>,
-    pub restart_intensity: Option<u64>,
-    pub restart_period: Option<Duration>,
-    pub probe_after: Option<Duration>,
-    pub probe_cap: Option<Duration>,
+    pub supervision: SupervisionPolicy,
     pub drain: Option<Duration>,
     pub interrupt: Option<Duration>,
     pub cache: Option<bool>,
@@ -101,7 +97,11 @@ impl ConfigFile {
             policies.refuse_unknown();
         });
         file.tools = fields.strings("tools").map(|folders| folders.into_iter().map(PathBuf::from).collect());
-        fields.nested("supervision", |supervision| file.read_supervision(supervision));
+        fields.nested("supervision", |supervision| {
+            file.supervision_log = supervision.string("log").map(PathBuf::from);
+            file.supervision.read(supervision);
+            supervision.refuse_unknown();
+        });
         fields.nested("shutdown", |shutdown| {
             file.drain = millis(shutdown, "drainMs");
             file.interrupt = millis(shutdown, "interruptMs");
@@ -116,17 +116,6 @@ impl ConfigFile {
         });
         file
     }
-
-    fn read_supervision(&mut self, fields: &mut Fields<'_>) {
-        self.supervision_log = fields.string("log").map(PathBuf::from);
-        self.backoff_base = millis(fields, "backoffBaseMs");
-        self.backoff_cap = millis(fields, "backoffCapMs");
-        self.restart_intensity = fields.integer("restartIntensity", 1..=1000);
-        self.restart_period = millis(fields, "restartPeriodMs");
-        self.probe_after = millis(fields, "probeAfterMs");
-        self.probe_cap = millis(fields, "probeCapMs");
-        fields.refuse_unknown();
-    }
 }
 
 fn read_allowlist(fields: &mut Fields<'_>) -> Option<Vec<AllowedDir>> {
@@ -140,7 +129,7 @@ fn read_allowlist(fields: &mut Fields<'_>) -> Option<Vec<AllowedDir>> {
     Some(allowed)
 }
 
-fn millis(fields: &mut Fields<'_>, key: &'static str) -> Option<Duration> {
+pub(super) fn millis(fields: &mut Fields<'_>, key: &'static str) -> Option<Duration> {
     fields.integer(key, 1..=3_600_000).map(Duration::from_millis)
 }
 

@@ -10,5 +10,7 @@ pub mod allow;
 pub mod defaults;
 mod file;
 mod resolve;
+mod supervision;
 
-pub use resolve::{Compiling, Config, ConfigError, Flags, Performance, Shutdown, SupervisionTimes, VARIABLES};
+pub use resolve::{Compiling, Config, ConfigError, Flags, Performance, Shutdown, VARIABLES};
+pub use supervision::{BreakerPolicy, RestartKind, SupervisionPolicy};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::allow::AllowedDir;
 use super::defaults;
 use super::file::{ConfigFile, project_root, read_object};
+use super::supervision::SupervisionPolicy;
 use crate::frame::FrameDefaults;
 use crate::wasi::catalogue::ManifestFolder;
 use crate::wasi::sandbox::{Grant, Policy};
@@ -52,36 +53,6 @@ pub struct Performance {
     pub queue_watermark: f64,
 }
 
-/// Times of the restart policy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SupervisionTimes {
-    /// First delay between restarts.
-    pub backoff_base: Duration,
-    /// Longest delay between restarts.
-    pub backoff_cap: Duration,
-    /// Restarts within `restart_period` that are too many.
-    pub restart_intensity: usize,
-    /// The window of `restart_intensity`.
-    pub restart_period: Duration,
-    /// First wait in quarantine.
-    pub probe_after: Duration,
-    /// Longest wait in quarantine.
-    pub probe_cap: Duration,
-}
-
-impl Default for SupervisionTimes {
-    fn default() -> Self {
-        Self {
-            backoff_base: defaults::BACKOFF_BASE,
-            backoff_cap: defaults::BACKOFF_CAP,
-            restart_intensity: defaults::RESTART_INTENSITY,
-            restart_period: defaults::RESTART_PERIOD,
-            probe_after: defaults::PROBE_AFTER,
-            probe_cap: defaults::PROBE_CAP,
-        }
-    }
-}
-
 /// Times of an orderly end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shutdown {
@@ -117,8 +88,8 @@ pub struct Config {
     pub frame_defaults: FrameDefaults,
     /// How much is taken on.
     pub performance: Performance,
-    /// The restart policy's times.
-    pub supervision: SupervisionTimes,
+    /// When to restart, when to leave alone.
+    pub supervision: SupervisionPolicy,
     /// The end's times.
     pub shutdown: Shutdown,
     /// How modules are compiled.
@@ -178,7 +149,7 @@ impl Resolver<'_> {
             context_engine: self.context_engine(flags, &file),
             frame_defaults: self.frame_defaults(path.as_deref()),
             performance: self.performance(&file),
-            supervision: supervision(&file),
+            supervision: file.supervision.clone(),
             shutdown: Shutdown {
                 drain: file.drain.unwrap_or(defaults::DRAIN),
                 interrupt: file.interrupt.unwrap_or(defaults::INTERRUPT),
@@ -339,18 +310,6 @@ fn merged(grants: Vec<Grant>) -> Vec<Grant> {
         }
     }
     merged
-}
-
-fn supervision(file: &ConfigFile) -> SupervisionTimes {
-    let default = SupervisionTimes::default();
-    SupervisionTimes {
-        backoff_base: file.backoff_base.unwrap_or(default.backoff_base),
-        backoff_cap: file.backoff_cap.unwrap_or(default.backoff_cap),
-        restart_intensity: file.restart_intensity.map_or(default.restart_intensity, |number| number as usize),
-        restart_period: file.restart_period.unwrap_or(default.restart_period),
-        probe_after: file.probe_after.unwrap_or(default.probe_after),
-        probe_cap: file.probe_cap.unwrap_or(default.probe_cap),
-    }
 }
 
 #[cfg(test)]

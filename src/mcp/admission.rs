@@ -4,7 +4,7 @@
 //! room. Nothing of this waits, but for a tool that has yet to be compiled.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use rmcp::model::{JsonObject, RequestMetaObject};
 use serde_json::Value;
@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::error;
-use crate::actors::message::{Call, Refusal};
+use crate::actors::gatekeeper::LetIn;
+use crate::actors::message::{Call, Deadline, Refusal};
 use crate::actors::reply::{Answer, Reply};
 use crate::actors::shared::Shared;
 use crate::actors::tool_table::ToolEntry;
@@ -24,6 +25,12 @@ use crate::wasi::lazy_tool::NotReady;
 use crate::wasi::manifest::Permissions;
 use crate::wasi::schema;
 use crate::wasi::store::Progress;
+
+/// Where a request says how many milliseconds its call may take. It can only shorten what the tool and the frame allow.
+pub const DEADLINE_META_KEY: &str = "io.nurones/deadlineMs";
+
+/// An hour, as for everybody who says a deadline.
+pub const LONGEST_DEADLINE_MS: u64 = 3_600_000;
 
 /// A call that is on its way.
 pub struct Admitted {
@@ -44,7 +51,23 @@ pub enum Denied {
 /// # Errors
 /// A protocol error that names every wrong key.
 pub fn frame(shared: &Shared, meta: &RequestMetaObject) -> Result<ContextFrame, rmcp::ErrorData> {
-    shared.context.defaults().frame(meta.get(frame::META_KEY)).map_err(|mistakes| error::bad_frame(&mistakes))
+    let frame = shared.context.defaults().frame(meta.get(frame::META_KEY));
+    let mut frame = frame.map_err(|mistakes| error::bad_frame(&mistakes))?;
+    if let Some(asked) = deadline(meta)? {
+        frame.deadline = Some(frame.deadline.map_or(asked, |known| known.min(asked)));
+    }
+    Ok(frame)
+}
+
+/// How long the request itself allows the call to take, if it says so.
+fn deadline(meta: &RequestMetaObject) -> Result<Option<Duration>, rmcp::ErrorData> {
+    match meta.get(DEADLINE_META_KEY) {
+        None | Some(Value::Null) => Ok(None),
+        Some(said) => match said.as_u64() {
+            Some(ms @ 1..=LONGEST_DEADLINE_MS) => Ok(Some(Duration::from_millis(ms))),
+            _ => Err(error::bad_deadline(said)),
+        },
+    }
 }
 
 /// Waits until the tool's module is compiled; only the first callers of a tool have to. The tool's own deadline begins
@@ -90,11 +113,12 @@ pub async fn admit(
     let arguments = checked(tool, arguments).map_err(Denied::Fault)?;
     let (reply, answer) = Reply::new();
     let call = Call {
-        request: GuestRequest { arguments, context: frame.json(), progress },
+        request: GuestRequest { arguments, context: frame.json(), budget: frame.budget, progress },
         tenant_id: Arc::clone(&frame.tenant_id),
         reason_trace_id: Arc::clone(&frame.reason_trace_id),
         permissions,
-        deadline: Instant::now() + tool.limits.deadline,
+        deadline: Deadline::starting_now(tool.limits.deadline, frame.deadline),
+        let_in: LetIn::free(),
         cancel,
         reply,
     };

@@ -32,6 +32,12 @@ pub fn refused(refusal: Refusal, tool: &str, retry_after: Duration) -> ErrorData
         Refusal::Quarantined => {
             format!("the tool {tool} failed too often and is left alone for a while; try again later")
         }
+        Refusal::BreakerOpen => {
+            format!("too many calls of the tool {tool} fail just now, so it is left alone for a while; try again later")
+        }
+        Refusal::Stopped => {
+            format!("the tool {tool} has ended and is not to be started again; restart the server to have it back")
+        }
         Refusal::NotCompiled => {
             format!(
                 "the tool {tool} could not be compiled just now; try again, and see the server's log if it stays so"
@@ -41,7 +47,7 @@ pub fn refused(refusal: Refusal, tool: &str, retry_after: Duration) -> ErrorData
     };
     let mut data = json!({
         "reason": refusal.as_str(),
-        "retryable": refusal != Refusal::ShuttingDown,
+        "retryable": !matches!(refusal, Refusal::ShuttingDown | Refusal::Stopped),
         "retryAfterMs": retry_after.as_millis() as u64,
     });
     if !tool.is_empty() {
@@ -83,6 +89,14 @@ pub fn bad_frame(mistakes: &[Mistake]) -> ErrorData {
     )
 }
 
+/// The request's own deadline is none.
+pub fn bad_deadline(said: &Value) -> ErrorData {
+    let key = super::admission::DEADLINE_META_KEY;
+    let most = super::admission::LONGEST_DEADLINE_MS;
+    let message = format!("_meta[\"{key}\"] must be a whole number of milliseconds from 1 to {most}, not {said}");
+    ErrorData::invalid_params(message, Some(json!({ "keys": [key] })))
+}
+
 /// A handler panicked.
 pub fn host_bug() -> ErrorData {
     ErrorData::internal_error("the server failed on this request; its log says why", None)
@@ -103,7 +117,8 @@ pub fn unknown_method(method: &str) -> ErrorData {
 /// The fault as it stands in `_meta`. Trying again is advised only where a call that was half done does no harm:
 /// `repeatable` says that the tool changes nothing, or nothing more the second time.
 pub fn fault_meta(fault: &Fault, repeatable: bool) -> Value {
-    let mut meta = json!({ "code": fault.code.as_str(), "retryable": fault.code.retryable() && repeatable });
+    let retryable = fault.code.retryable() && repeatable && !fault.callers_limit;
+    let mut meta = json!({ "code": fault.code.as_str(), "retryable": retryable });
     if let Some(detail) = &fault.detail {
         let key = match fault.code {
             FaultCode::ExitCode => "exitCode",

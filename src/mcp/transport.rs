@@ -109,6 +109,7 @@ impl StdioTransport {
     }
 
     fn input_over<T>(&mut self) -> Option<T> {
+        self.shared.phase("drain");
         self.phase = Phase::Draining(Instant::now() + self.shutdown.drain);
         None
     }
@@ -229,6 +230,7 @@ impl StdioTransport {
             if tokio::time::timeout_at(until.into(), settled).await.is_ok() {
                 self.phase = Phase::Over;
             } else if matches!(self.phase, Phase::Draining(_)) {
+                self.shared.phase("interrupt");
                 self.shared.interrupt();
                 self.phase = Phase::Interrupting(Instant::now() + self.shutdown.interrupt);
             } else {

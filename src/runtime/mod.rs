@@ -3,17 +3,17 @@
 mod refusals;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorRef};
 use thiserror::Error;
 
 use crate::actors::context::Context;
-use crate::actors::message::{CallOutcome, Refusal, RootMsg};
+use crate::actors::message::{ControlActor, Refusal, RootMsg};
 use crate::actors::root_supervisor::RootSupervisor;
 use crate::actors::shared::Shared;
 use crate::actors::supervision_log::{Record, Server, SupervisionLog};
-use crate::actors::tool_table::ToolTable;
+use crate::actors::tool_table::{ToolEntry, ToolTable};
 use crate::config::Config;
 use crate::wasi::cache::ModuleCache;
 use crate::wasi::catalogue::{Catalogue, Refused};
@@ -85,14 +85,15 @@ impl Runtime {
         let shared = Arc::new(Shared::new(
             loader,
             Arc::new(config.policy.clone()),
-            ToolTable::new(catalogue),
+            ToolTable::new(catalogue, &config.supervision, &log),
             Context::new(config.frame_defaults.clone(), config.context_engine),
             log,
             config.supervision.clone(),
         ));
         refusals::watch(&shared);
         shared.table.iter().filter(|tool| !tool.loaded.is_described()).for_each(|tool| tool.loaded.begin());
-        let (root, _) = Actor::spawn(None, RootSupervisor, Arc::clone(&shared)).await?;
+        let (root, ended) = Actor::spawn(None, RootSupervisor, Arc::clone(&shared)).await?;
+        escalate_with(ended, &shared);
         Ok(Self { shared, refused, root })
     }
 
@@ -100,21 +101,66 @@ impl Runtime {
     /// reverse order, the log written. Returns how many worker threads had to be left behind.
     pub async fn stop(self, patience: Duration) -> usize {
         let shared = &self.shared;
+        shared.phase("stop");
         shared.stop();
         for tool in shared.table.iter() {
             tool.lane.close();
         }
         shared.interrupt();
-        let left = shared.workers_gone(patience).await;
+        self.stop_workers(patience).await;
+        let left = shared.table.live_workers();
         for tool in shared.table.iter() {
-            tool.lane.drain(|call| call.reply.answer(CallOutcome::Refused(Refusal::ShuttingDown)));
+            tool.refuse_waiting(Refusal::ShuttingDown);
         }
-        // The root is the last to go; ractor takes its children with it.
-        let _ = self.root.get_cell().stop_and_wait(None, Some(STOP)).await;
+        self.stop_control_actors().await;
         shared.log.record(Record { count: Some(left as u64), ..Record::new("stopped", "root".into()) });
         shared.log.flush(STOP);
         left
     }
+}
+
+impl Runtime {
+    /// Waits for the workers, for each tool's as long as its manifest says; what is still there then is left behind.
+    async fn stop_workers(&self, patience: Duration) {
+        let (shared, began) = (&self.shared, Instant::now());
+        let mut tools: Vec<&Arc<ToolEntry>> = shared.table.iter().collect();
+        tools.sort_by_key(|tool| tool.loaded.manifest.shutdown.unwrap_or(patience));
+        for tool in tools {
+            let allowed = tool.loaded.manifest.shutdown.unwrap_or(patience);
+            shared.workers_gone(tool, allowed.saturating_sub(began.elapsed())).await;
+            for worker in tool.workers_left() {
+                shared.census.stopped(&tool.worker_path(worker), false);
+            }
+        }
+    }
+
+    /// In reverse order of their start. A parent that ends takes its children with it, so that each is stopped first.
+    async fn stop_control_actors(&self) {
+        let census = &self.shared.census;
+        let tools = self.shared.table.iter().map(|tool| tool.path());
+        let above = ControlActor::IN_ORDER.into_iter().rev().map(ControlActor::path);
+        for path in tools.collect::<Vec<_>>().into_iter().rev().chain(above) {
+            if let Some(actor) = census.actor(&path) {
+                let graceful = actor.stop_and_wait(None, Some(STOP)).await.is_ok();
+                census.stopped(&path, graceful);
+            }
+        }
+        let _ = self.root.get_cell().stop_and_wait(None, Some(STOP)).await;
+    }
+}
+
+/// The root has nobody above it to restart it: when it dies before its time, so does the server, in good order.
+fn escalate_with(ended: ractor::concurrency::JoinHandle<()>, shared: &Arc<Shared>) {
+    let shared = Arc::downgrade(shared);
+    tokio::spawn(async move {
+        let _ = ended.await;
+        if let Some(shared) = shared.upgrade()
+            && !shared.is_stopping()
+        {
+            tracing::error!("the root of the supervision tree died; answering what is in flight and ending");
+            shared.escalate();
+        }
+    });
 }
 
 /// What turns modules into guests, as `config` says. A cache that cannot be used is said, and done without.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::error::Fault;
 use super::store::Progress;
+use crate::frame::Budget;
 
 /// One call, as the guest gets it.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct GuestRequest {
     pub arguments: String,
     /// The ContextFrame as JSON text.
     pub context: Arc<str>,
+    /// What the caller allows it.
+    pub budget: Budget,
     /// Where progress goes, when the client asked for it.
     pub progress: Option<mpsc::Sender<Progress>>,
 }

@@ -17,6 +17,7 @@ use super::error::{Fault, FaultCode};
 use super::limits::Limits;
 use super::store::{CommandState, Sandbox};
 use super::warm::cannot_mount;
+use crate::frame::Budget;
 
 /// Runs the command once in a Store of its own.
 ///
@@ -29,8 +30,9 @@ pub async fn run(
     request: GuestRequest,
 ) -> Result<GuestOutput, Fault> {
     let output_bytes = sandbox.limits.output_bytes;
-    let mut store =
-        sandbox.command_store(engine, request.arguments, &request.context).map_err(|error| cannot_mount(&error))?;
+    let mut store = sandbox
+        .command_store(engine, request.arguments, &request.context, request.budget)
+        .map_err(|error| cannot_mount(&error))?;
     let ended = start(&mut store, pre).await;
     log_stderr(&sandbox.tool, &store);
     match ended {
@@ -51,7 +53,8 @@ pub(super) async fn instantiate(
     sandbox: &Sandbox,
 ) -> Result<(), Fault> {
     let output_bytes = sandbox.limits.output_bytes;
-    let mut store = sandbox.command_store(engine, String::new(), "{}").map_err(|error| cannot_mount(&error))?;
+    let mut store =
+        sandbox.command_store(engine, String::new(), "{}", Budget::default()).map_err(|error| cannot_mount(&error))?;
     match pre.instantiate_async(&mut store).await {
         Ok(_) => Ok(()),
         Err(error) => Err(Fault::from_guest(&error, store.data().limiter.denials(), output_bytes)),

@@ -51,7 +51,7 @@ impl Description {
             .run(Instant::now() + DESCRIBE_DEADLINE, async {
                 WarmInstance::instantiate(engine, pre, &sandbox).await?.describe().await
             })
-            .unwrap_or_else(|_| Err(Fault::deadline(DESCRIBE_DEADLINE.as_millis())))
+            .unwrap_or_else(|_| Err(Fault::deadline(DESCRIBE_DEADLINE, false)))
             .map_err(LoadError::Describe)?;
         Ok(Self {
             input_schema: parse_schema(&said.input_schema)?,

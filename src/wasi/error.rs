@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
+use super::cpu_meter::CpuSpent;
 use super::limits::Denials;
 use crate::fields::Mistake;
 
@@ -142,22 +144,50 @@ pub struct Fault {
     pub message: String,
     /// The trap code or exit code, when there is one.
     pub detail: Option<String>,
+    /// The limit that was met is the caller's own, narrower than the tool's: the tool is not to blame.
+    pub callers_limit: bool,
 }
 
 impl Fault {
     /// A fault without further detail.
     pub fn new(code: FaultCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None }
+        Self { code, message: message.into(), detail: None, callers_limit: false }
     }
 
-    /// The deadline passed.
-    pub fn deadline(deadline_ms: u128) -> Self {
-        Self::new(
-            FaultCode::DeadlineExceeded,
-            format!(
-                "the tool did not finish within its deadline of {deadline_ms} ms; ask for less or raise deadline_ms"
-            ),
-        )
+    /// The deadline of `allowed` passed, which is the caller's own if `callers_limit`.
+    pub fn deadline(allowed: Duration, callers_limit: bool) -> Self {
+        let (whose, key) = match callers_limit {
+            true => ("the call's", "the request's deadline"),
+            false => ("its", "deadline_ms"),
+        };
+        let ms = allowed.as_millis();
+        let message =
+            format!("the tool did not finish within {whose} deadline of {ms} ms; ask for less or raise {key}");
+        Self { callers_limit, ..Self::new(FaultCode::DeadlineExceeded, message) }
+    }
+
+    /// The caller's CPU budget is used up.
+    fn cpu_spent() -> Self {
+        let message = "the tool used up the call's CPU time; ask for less or raise budgets.cpu_ms of the ContextFrame";
+        Self { callers_limit: true, ..Self::new(FaultCode::DeadlineExceeded, message) }
+    }
+
+    /// More memory than is allowed was needed, by the caller if `callers_limit`.
+    pub fn memory(callers_limit: bool) -> Self {
+        let key = if callers_limit { "budgets.mem_mb of the ContextFrame" } else { "memory_mb" };
+        let message =
+            format!("the tool asked for more memory than it is granted and gave up; ask for less or raise {key}");
+        Self { callers_limit, ..Self::new(FaultCode::MemoryLimit, message) }
+    }
+
+    /// Whether the tool's health is in doubt: it is neither its own considered answer nor a limit of the caller's. A
+    /// program's exit code is its way of saying no.
+    pub fn counts_against_the_tool(&self) -> bool {
+        !self.callers_limit
+            && matches!(
+                self.code,
+                FaultCode::ToolTrapped | FaultCode::DeadlineExceeded | FaultCode::MemoryLimit | FaultCode::WorkerLost
+            )
     }
 
     /// The result exceeds `limit_bytes`.
@@ -176,11 +206,11 @@ impl Fault {
         if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
             return Self::exit(*code);
         }
+        if error.downcast_ref::<CpuSpent>().is_some() {
+            return Self::cpu_spent();
+        }
         if denials.memory {
-            return Self::new(
-                FaultCode::MemoryLimit,
-                "the tool asked for more memory than it is granted and gave up; ask for less or raise memory_mb",
-            );
+            return Self::memory(denials.by_budget);
         }
         let Some(trap) = error.downcast_ref::<Trap>() else {
             return Self::from_host_error(error);
@@ -189,6 +219,7 @@ impl Fault {
             code: FaultCode::ToolTrapped,
             message: format!("the tool crashed ({trap}); it has been restarted, other tools are not affected"),
             detail: Some(format!("{trap:?}")),
+            callers_limit: false,
         }
     }
 
@@ -197,6 +228,7 @@ impl Fault {
             code: FaultCode::ExitCode,
             message: format!("the tool exited with code {code}"),
             detail: Some(code.to_string()),
+            callers_limit: false,
         }
     }
 
@@ -207,6 +239,7 @@ impl Fault {
                 code: FaultCode::ExitCode,
                 message: "the tool exited with a code outside 0 to 125".to_owned(),
                 detail: None,
+                callers_limit: false,
             };
         }
         Self {
@@ -214,6 +247,7 @@ impl Fault {
             message: "the tool did something its sandbox does not allow; it has been restarted".to_owned(),
             // The cause at the bottom; what is above it says where in the guest.
             detail: Some(error.root_cause().to_string().lines().next().unwrap_or_default().chars().take(200).collect()),
+            callers_limit: false,
         }
     }
 }

@@ -129,7 +129,7 @@ async fn try_out(loader: &Arc<Loader>, manifest: &Manifest, module: Vec<u8>) -> 
 fn time(loader: &Loader, guest: &Guest, manifest: &Manifest) -> Result<(Duration, Option<Duration>), Fault> {
     let sandbox = Sandbox::without_files(manifest);
     let engine = &loader.engine;
-    let executor = Executor::new().map_err(|_| Fault::deadline(DEADLINE.as_millis()))?;
+    let executor = Executor::new().map_err(|_| Fault::deadline(DEADLINE, false))?;
     let _running = engine.running();
     let timed = executor.run(Instant::now() + DEADLINE, async {
         let (mut built, mut called) = (Vec::new(), Vec::new());
@@ -153,7 +153,7 @@ fn time(loader: &Loader, guest: &Guest, manifest: &Manifest) -> Result<(Duration
         }
         Ok((median(built).unwrap_or_default(), median(called)))
     });
-    timed.unwrap_or_else(|_| Err(Fault::deadline(DEADLINE.as_millis())))
+    timed.unwrap_or_else(|_| Err(Fault::deadline(DEADLINE, false)))
 }
 
 fn median(mut times: Vec<Duration>) -> Option<Duration> {

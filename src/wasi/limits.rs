@@ -47,11 +47,26 @@ impl Limits {
     }
 }
 
+/// How long an instance is used again. Defaults and reasons are in `config::defaults`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reuse {
+    /// Calls.
+    pub calls: u64,
+    /// Time since it was built.
+    pub age: Duration,
+    /// Bytes its memories may have kept after a call; memory never shrinks.
+    pub memory_bytes: usize,
+    /// Time without a call after which it is dropped.
+    pub idle: Duration,
+}
+
 /// What a limiter refused in the life of its Store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Denials {
     /// Growth of a memory or a table.
     pub memory: bool,
+    /// It was the caller's own budget that refused it, not the tool's limit.
+    pub by_budget: bool,
 }
 
 /// Enforces the memory and table limits of one Store and remembers refusals, so that the trap that usually follows a
@@ -62,6 +77,10 @@ pub struct Limiter {
     table_elements: usize,
     tables: usize,
     instances: usize,
+    /// Bytes that the Store's memories have now.
+    allocated: usize,
+    /// What the caller of this call allows all of them together.
+    budget: Option<usize>,
     denials: Denials,
 }
 
@@ -73,6 +92,8 @@ impl Limiter {
             table_elements: limits.table_elements,
             tables: limits.tables,
             instances: limits.instances,
+            allocated: 0,
+            budget: None,
             denials: Denials::default(),
         }
     }
@@ -82,9 +103,15 @@ impl Limiter {
         self.denials
     }
 
-    /// Forgets earlier refusals; called before each call into a warm Store.
-    pub fn forget_denials(&mut self) {
+    /// Begins a call, whose caller allows `budget` bytes of memory; earlier refusals are forgotten.
+    pub fn begin(&mut self, budget: Option<usize>) {
         self.denials = Denials::default();
+        self.budget = budget;
+    }
+
+    /// Bytes that the Store's memories have now.
+    pub fn allocated(&self) -> usize {
+        self.allocated
     }
 
     fn decide(&mut self, what: &str, desired: usize, limit: usize, maximum: Option<usize>) -> bool {
@@ -99,8 +126,17 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.decide("memory", desired, self.memory_bytes, maximum))
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let all = self.allocated.saturating_add(desired.saturating_sub(current));
+        if self.budget.is_some_and(|budget| all > budget) {
+            self.denials = Denials { memory: true, by_budget: true };
+            return Ok(false);
+        }
+        let allowed = self.decide("memory", desired, self.memory_bytes, maximum);
+        if allowed {
+            self.allocated = all;
+        }
+        Ok(allowed)
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {

@@ -4,14 +4,15 @@
 //! only narrow what the server's configuration grants.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use semver::Version;
 use serde_json::{Map, Value};
 
 use super::error::LoadError;
-use super::limits::Limits;
+use super::limits::{Limits, Reuse};
 use super::regular_file;
-use crate::config::defaults;
+use crate::config::{RestartKind, defaults};
 use crate::fields::Fields;
 
 /// The oldest manifest version that is accepted: 1.1.0 is the first that declares permissions.
@@ -94,6 +95,12 @@ pub struct Manifest {
     pub queue_depth: usize,
     /// Whether instances are reused.
     pub isolation: Isolation,
+    /// How long, if they are.
+    pub reuse: Reuse,
+    /// Which exits of its workers are followed by a successor.
+    pub restart: RestartKind,
+    /// Time its workers have to end when the server does; absent means the server's own.
+    pub shutdown: Option<Duration>,
 }
 
 impl Manifest {
@@ -154,6 +161,9 @@ fn read_fields(fields: &mut Fields<'_>, source: &Path, root: &Path) -> Option<Ma
     let workers = fields.integer("workers", 1..=64).unwrap_or(defaults::WORKERS);
     let queue_depth = fields.integer("queue_depth", 1..=65_536).unwrap_or(defaults::QUEUE_DEPTH);
     let isolation = read_isolation(fields);
+    let reuse = read_reuse(fields, &limits);
+    let restart = read_restart(fields);
+    let shutdown = fields.integer("shutdown_ms", 1..=60_000).map(Duration::from_millis);
     Some(Manifest {
         source: source.to_owned(),
         name: name?,
@@ -166,6 +176,9 @@ fn read_fields(fields: &mut Fields<'_>, source: &Path, root: &Path) -> Option<Ma
         workers: workers as usize,
         queue_depth: queue_depth as usize,
         isolation,
+        reuse,
+        restart,
+        shutdown,
     })
 }
 
@@ -240,7 +253,7 @@ fn read_schema(fields: &mut Fields<'_>) -> Option<Map<String, Value>> {
 fn read_limits(fields: &mut Fields<'_>) -> Limits {
     let mut limits = defaults::limits();
     if let Some(deadline_ms) = fields.integer("deadline_ms", 1..=3_600_000) {
-        limits.deadline = std::time::Duration::from_millis(deadline_ms);
+        limits.deadline = Duration::from_millis(deadline_ms);
     }
     if let Some(memory_mb) = fields.integer("memory_mb", 1..=4096) {
         limits.memory_bytes = (memory_mb as usize) << 20;
@@ -258,6 +271,33 @@ fn read_limits(fields: &mut Fields<'_>) -> Limits {
     raised(fields, "table_elements", &mut limits.table_elements, 10_000_000);
     raised(fields, "handles", &mut limits.handles, 65_536);
     limits
+}
+
+fn read_reuse(fields: &mut Fields<'_>, limits: &Limits) -> Reuse {
+    let time = |fields: &mut Fields<'_>, key, default| {
+        fields.integer(key, 1..=86_400_000).map_or(default, Duration::from_millis)
+    };
+    Reuse {
+        calls: fields.integer("max_instance_reuse_count", 1..=1_000_000_000).unwrap_or(defaults::INSTANCE_REUSE),
+        age: time(fields, "max_instance_age_ms", defaults::INSTANCE_AGE),
+        // Half of what it may have: what one large call needed should not be held for good.
+        memory_bytes: fields
+            .integer("max_idle_memory_mb", 1..=4096)
+            .map_or(limits.memory_bytes / 2, |megabytes| (megabytes as usize) << 20),
+        idle: time(fields, "idle_timeout_ms", defaults::INSTANCE_IDLE),
+    }
+}
+
+fn read_restart(fields: &mut Fields<'_>) -> RestartKind {
+    match fields.string("restart") {
+        None | Some("permanent") => RestartKind::Permanent,
+        Some("transient") => RestartKind::Transient,
+        Some("temporary") => RestartKind::Temporary,
+        Some(other) => {
+            fields.mistake("restart", format!(r#"must be "permanent", "transient" or "temporary", not "{other}""#));
+            RestartKind::Permanent
+        }
+    }
 }
 
 fn read_isolation(fields: &mut Fields<'_>) -> Isolation {

@@ -22,6 +22,7 @@ pub mod catalogue;
 pub mod command;
 pub mod compiler;
 pub mod contract;
+pub mod cpu_meter;
 pub mod definition;
 pub mod engine;
 pub mod error;

@@ -5,17 +5,19 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use wasmtime::Store;
+use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::cpu_meter::CpuMeter;
 use super::engine::Engine;
 use super::limits::{Limiter, Limits};
 use super::manifest::{Manifest, Permissions};
 use super::output::Capture;
 use super::sandbox::Policy;
 use crate::failpoint::points;
+use crate::frame::Budget;
 
 /// How far a call has come, as the guest tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +83,7 @@ impl Sandbox {
             wasi: self.wasi(&stdout, &stderr)?.build(),
             table,
             limiter: Limiter::new(&self.limits),
+            cpu: CpuMeter::default(),
             stdout,
             stderr,
             output_bytes: self.limits.output_bytes,
@@ -103,6 +106,7 @@ impl Sandbox {
         engine: &Engine,
         stdin: String,
         context: &str,
+        budget: Budget,
     ) -> wasmtime::Result<Store<CommandState>> {
         let stdout = Capture::stdout(self.limits.output_bytes);
         let stderr = Capture::stderr(Limits::STDERR_BYTES);
@@ -110,7 +114,9 @@ impl Sandbox {
         wasi.stdin(MemoryInputPipe::new(stdin)).env("NURONES_CONTEXT", context);
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(self.limits.handles);
-        let state = CommandState { wasi, limiter: Limiter::new(&self.limits), stdout, stderr };
+        let mut limiter = Limiter::new(&self.limits);
+        limiter.begin(budget.memory_bytes);
+        let state = CommandState { wasi, limiter, cpu: CpuMeter::start(budget.cpu), stdout, stderr };
         let mut store = Store::new(engine.raw(), state);
         store.limiter(|state| &mut state.limiter);
         self.bound(&mut store);
@@ -118,10 +124,30 @@ impl Sandbox {
     }
 
     /// A guest yields at every epoch, so that its deadline can be looked at, and may not flood a host call.
-    fn bound<T: 'static>(&self, store: &mut Store<T>) {
-        store.epoch_deadline_async_yield_and_update(1);
+    fn bound<T: Metered>(&self, store: &mut Store<T>) {
+        store.epoch_deadline_callback(|context| {
+            context.data().cpu().check()?;
+            Ok(UpdateDeadline::Yield(1))
+        });
         store.set_epoch_deadline(1);
         store.set_hostcall_fuel(self.limits.hostcall_fuel());
+    }
+}
+
+/// Host state that counts a call's CPU time.
+trait Metered: 'static {
+    fn cpu(&self) -> CpuMeter;
+}
+
+impl Metered for ToolState {
+    fn cpu(&self) -> CpuMeter {
+        self.cpu
+    }
+}
+
+impl Metered for CommandState {
+    fn cpu(&self) -> CpuMeter {
+        self.cpu
     }
 }
 
@@ -131,6 +157,7 @@ pub struct ToolState {
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
+    pub(super) cpu: CpuMeter,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     pub(super) output_bytes: usize,
@@ -140,10 +167,11 @@ pub struct ToolState {
 
 impl ToolState {
     /// Makes the state ready for the next call: budgets start anew, nothing of the last caller stays.
-    pub(super) fn arm(&mut self, progress: Option<mpsc::Sender<Progress>>) {
+    pub(super) fn arm(&mut self, budget: Budget, progress: Option<mpsc::Sender<Progress>>) {
         self.progress = progress;
         self.log_lines = 0;
-        self.limiter.forget_denials();
+        self.limiter.begin(budget.memory_bytes);
+        self.cpu = CpuMeter::start(budget.cpu);
         if !self.stdout.is_empty() {
             self.stdout.take();
         }
@@ -160,6 +188,7 @@ impl WasiView for ToolState {
 pub struct CommandState {
     pub(super) wasi: WasiP1Ctx,
     pub(super) limiter: Limiter,
+    pub(super) cpu: CpuMeter,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
 }

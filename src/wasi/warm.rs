@@ -3,6 +3,8 @@
 //! Rule: a Store that was entered and not left is dead or torn, whatever the reason (a trap, a limit, a deadline, a
 //! cancellation), and must be dropped; [`WarmInstance::is_torn`] tells.
 
+use std::time::Instant;
+
 use serde_json::Value;
 use wasmtime::Store;
 
@@ -12,7 +14,7 @@ use super::contract::bindings::{FileTool, FileToolPre};
 use super::contract::printable;
 use super::engine::Engine;
 use super::error::{Fault, FaultCode};
-use super::limits::Limits;
+use super::limits::{Limits, Reuse};
 use super::store::{Sandbox, ToolState};
 
 /// See the module documentation.
@@ -20,6 +22,9 @@ pub struct WarmInstance {
     store: Store<ToolState>,
     guest: FileTool,
     output_bytes: usize,
+    built: Instant,
+    /// Calls begun.
+    calls: u64,
     /// Set while the guest runs; it stays set when the guest does not return.
     entered: bool,
 }
@@ -36,7 +41,7 @@ impl WarmInstance {
             Ok(guest) => guest,
             Err(error) => return Err(fault(&store, &error, output_bytes)),
         };
-        Ok(Self { store, guest, output_bytes, entered: false })
+        Ok(Self { store, guest, output_bytes, built: Instant::now(), calls: 0, entered: false })
     }
 
     /// Asks the tool what it is.
@@ -45,6 +50,18 @@ impl WarmInstance {
     /// When the guest traps or exceeds a limit.
     pub async fn describe(&mut self) -> Result<wit::Description, Fault> {
         self.guest.call_describe(&mut self.store).await.map_err(|error| fault(&self.store, &error, self.output_bytes))
+    }
+
+    /// Bytes of linear memory it has now.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().limiter.allocated()
+    }
+
+    /// Whether it has served its time and is to be built anew.
+    pub fn is_worn(&self, now: Instant, reuse: &Reuse) -> bool {
+        self.calls >= reuse.calls
+            || now.saturating_duration_since(self.built) >= reuse.age
+            || self.memory_bytes() > reuse.memory_bytes
     }
 
     /// Whether a call did not return; the instance must then be dropped.
@@ -57,7 +74,11 @@ impl WarmInstance {
     /// # Errors
     /// Whatever ended the call; see the rule in the module documentation.
     pub async fn call(&mut self, request: GuestRequest) -> Result<GuestOutput, Fault> {
-        self.store.data_mut().arm(request.progress);
+        if request.budget.memory_bytes.is_some_and(|budget| self.memory_bytes() > budget) {
+            return Err(Fault::memory(true));
+        }
+        self.store.data_mut().arm(request.budget, request.progress);
+        self.calls += 1;
         self.entered = true;
         let called = self.guest.call_call(&mut self.store, &request.arguments, &request.context, None).await;
         self.entered = called.is_err();
