@@ -1,8 +1,16 @@
 //! The life of the process: log, command line, exit code. Everything else is in the library.
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+use nurones_mcp::telemetry;
+
+/// How long the end waits for somebody to read standard error.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    nurones_mcp::telemetry::install();
-    nurones_mcp::cli::run(std::env::args_os()).into()
+    telemetry::install();
+    let exit = nurones_mcp::cli::run(std::env::args_os());
+    telemetry::flush(LAST_LINES);
+    exit.into()
 }

@@ -1,6 +1,7 @@
 //! The server: standard input to standard output, until the client is done or the process is told to stop.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,9 @@ pub fn run_drilled(config: &Config, args: &DrilledArgs) -> Exit {
         }
     }
 }
+
+/// How long the last lines of the log may hold up the end that a second signal wants.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Serves one client over stdio.
 pub fn run(config: &Config, drill: Option<Channel>) -> Exit {
@@ -68,7 +72,6 @@ async fn serve(config: &Config, drill: Option<Channel>) -> Exit {
     for refused in &server.refused {
         tracing::error!(manifest = %refused.source.display(), "not served: {}", refused.error);
     }
-    telemetry::log_events(&server.shared.bus);
     let escalated = server.shared.escalated();
     let ended = {
         let stop_on_escalation = async {
@@ -98,6 +101,7 @@ fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
                 if stop.is_cancelled() {
+                    telemetry::flush(AT_ONCE);
                     std::process::exit(128 + kind.as_raw_value());
                 }
                 tracing::info!(signal = kind.as_raw_value(), "told to stop; answering what is in flight");

@@ -97,6 +97,13 @@ pub const INSTANCE_REUSE: u64 = 10_000;
 /// Time without a call after which instances are dropped: a hundred tools that nobody uses should not hold memory.
 pub const INSTANCE_IDLE: Duration = Duration::from_secs(300);
 
+/// Bytes of one file of the supervision log. A quiet server writes a few KiB a day; a crash loop held back by backoff and
+/// quarantine a few MiB. This is months of trouble, and still opens in an editor.
+pub const LOG_BYTES: u64 = 64 << 20;
+
+/// Full files of the supervision log that are kept beside the current one: 256 MiB in all.
+pub const LOG_KEEP: u32 = 3;
+
 /// Bytes of compiled modules kept on disk. The built-in tools take about 2 MB, a component from a scripting language 50.
 pub const CACHE_BYTES: u64 = 512 << 20;
 

@@ -19,6 +19,8 @@ pub struct ConfigFile {
     pub allow: Option<Vec<AllowedDir>>,
     pub tools: Option<Vec<PathBuf>>,
     pub supervision_log: Option<PathBuf>,
+    pub log_mb: Option<u64>,
+    pub log_keep: Option<u64>,
     pub max_inflight: Option<u64>,
     pub batch_size: Option<u64>,
     pub queue_watermark: Option<f64>,
@@ -99,6 +101,8 @@ impl ConfigFile {
         file.tools = fields.strings("tools").map(|folders| folders.into_iter().map(PathBuf::from).collect());
         fields.nested("supervision", |supervision| {
             file.supervision_log = supervision.string("log").map(PathBuf::from);
+            file.log_mb = supervision.integer("logMaxMb", 1..=1_000_000);
+            file.log_keep = supervision.integer("logKeep", 1..=1000);
             file.supervision.read(supervision);
             supervision.refuse_unknown();
         });

@@ -53,6 +53,15 @@ pub struct Performance {
     pub queue_watermark: f64,
 }
 
+/// When a file of the supervision log is full, and how many full ones are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRotation {
+    /// A file of this size is put aside before the next line.
+    pub max_bytes: u64,
+    /// Files put aside that are kept; at least 1.
+    pub keep: u32,
+}
+
 /// Times of an orderly end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shutdown {
@@ -82,6 +91,8 @@ pub struct Config {
     pub manifest_folders: Vec<ManifestFolder>,
     /// Where the supervision log goes, if anywhere.
     pub supervision_log: Option<PathBuf>,
+    /// How large it gets.
+    pub log_rotation: LogRotation,
     /// Whether the context engine is on. Recorded; it acts from a later version on.
     pub context_engine: bool,
     /// What a ContextFrame says when the client does not.
@@ -146,6 +157,10 @@ impl Resolver<'_> {
                 .or_else(|| self.env("NURONES_SUPERVISION_LOG").map(PathBuf::from))
                 .map(|log| self.cwd.join(log))
                 .or_else(|| file.supervision_log.as_ref().map(|log| root.join(log))),
+            log_rotation: LogRotation {
+                max_bytes: file.log_mb.map_or(defaults::LOG_BYTES, |mb| mb << 20),
+                keep: file.log_keep.map_or(defaults::LOG_KEEP, |files| files as u32),
+            },
             context_engine: self.context_engine(flags, &file),
             frame_defaults: self.frame_defaults(path.as_deref()),
             performance: self.performance(&file),

@@ -38,6 +38,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The system gives no thread to write the supervision log.
+    #[error("cannot start a thread: {0}; allow this user more of them (ulimit -u)")]
+    Thread(std::io::Error),
     /// The supervision tree cannot be started.
     #[error("cannot start the supervision tree: {0}")]
     Tree(#[from] ractor::SpawnErr),
@@ -179,9 +182,12 @@ pub fn loader(config: &Config, compile_in: CompileIn) -> Result<Arc<Loader>, Sta
 }
 
 fn open_log(config: &Config) -> Result<SupervisionLog, StartError> {
-    let Some(path) = &config.supervision_log else { return Ok(SupervisionLog::off()) };
+    let path = config.supervision_log.as_deref();
     let boot = uuid::Uuid::now_v7().to_string();
-    SupervisionLog::append_to(path, boot).map_err(|source| StartError::SupervisionLog { path: path.clone(), source })
+    SupervisionLog::start(path, config.log_rotation, boot).map_err(|source| match path {
+        Some(path) => StartError::SupervisionLog { path: path.to_owned(), source },
+        None => StartError::Thread(source),
+    })
 }
 
 #[cfg(test)]

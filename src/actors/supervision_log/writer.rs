@@ -1,31 +1,27 @@
-//! The supervision log: what was started, what ended and why, what was done about it. One JSON object per line.
+//! The handle that takes records, and the thread that writes them.
 //!
 //! Records go through a bounded queue to a thread of their own, never over the event bus and never on the path of a
-//! call. `seq` is given when a line is written and has no gaps within one `boot`; records that found the queue full or
-//! the disk refusing are counted and reported as `log_dropped`. The file is opened for appending and each line is one
-//! write, so several processes may share it.
-//!
-//! Faults of single calls (level L1) are joined: the first of a worker is written at once, those of the following
-//! second as one record with their count.
+//! call. What found the queue full or the disk refusing is counted and reported as `log_dropped`. Numbers are given
+//! when a line is written, so they have no gaps.
 
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use serde::Serialize;
+use tracing::Level;
 
 use super::Record;
+use super::file::LogFile;
+use super::joined_faults::JoinedFaults;
+use super::line::{Stamp, render};
+use super::words::{Words, tell};
+use crate::config::LogRotation;
 
 /// Records waiting to be written. A storm of restarts makes tens a second; more than this is lost and counted.
 const QUEUE: usize = 4096;
-
-/// Window in which the call faults of one worker become one record.
-const JOIN_FAULTS: Duration = Duration::from_secs(1);
 
 enum Command {
     /// Boxed, as the queue's places are all there from the start.
@@ -33,171 +29,169 @@ enum Command {
     Flush(Sender<()>),
 }
 
-/// The handle; cheap to clone. Without a file it swallows everything.
+/// The handle; cheap to clone. The thread ends with the last of them.
 #[derive(Clone)]
 pub struct SupervisionLog {
-    queue: Option<Sender<Command>>,
+    queue: Sender<Command>,
     dropped: Arc<AtomicU64>,
 }
 
 impl SupervisionLog {
-    /// A log that keeps nothing.
-    pub fn off() -> Self {
-        Self { queue: None, dropped: Arc::default() }
-    }
-
-    /// A log that appends to `path`. `boot` names this run of the process.
+    /// A log that says everything on standard error and appends it to `path`, if there is one. `boot` names this run of
+    /// the process.
     ///
     /// # Errors
     /// When the file cannot be opened for appending, or the thread cannot be started.
-    pub fn append_to(path: &Path, boot: String) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        let (sender, receiver) = bounded(QUEUE);
+    pub fn start(path: Option<&Path>, rotation: LogRotation, boot: String) -> io::Result<Self> {
+        let file = path.map(|path| LogFile::open(path, rotation)).transpose()?;
+        let (queue, receiver) = bounded(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
-        let writer = Writer {
-            file,
-            boot,
-            seq: 0,
-            dropped: Arc::clone(&dropped),
-            faults: BTreeMap::new(),
-            start: Instant::now(),
-        };
+        let writer = Writer::new(file, boot, Arc::clone(&dropped));
         std::thread::Builder::new().name("supervision-log".to_owned()).spawn(move || writer.run(&receiver))?;
-        Ok(Self { queue: Some(sender), dropped })
+        Ok(Self { queue, dropped })
     }
 
     /// Writes `record` soon, or counts it as dropped.
     pub fn record(&self, record: Record) {
-        if let Some(queue) = &self.queue
-            && queue.try_send(Command::Record(Box::new(record))).is_err()
-        {
+        if self.queue.try_send(Command::Record(Box::new(record))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Waits, at most `patience`, until everything recorded so far is written.
     pub fn flush(&self, patience: Duration) {
-        let Some(queue) = &self.queue else { return };
         let (done, wait) = bounded(1);
-        if queue.send_timeout(Command::Flush(done), patience).is_ok() {
+        if self.queue.send_timeout(Command::Flush(done), patience).is_ok() {
             let _ = wait.recv_timeout(patience);
         }
     }
 }
 
 struct Writer {
-    file: File,
+    file: Option<LogFile>,
     boot: String,
     seq: u64,
-    dropped: Arc<AtomicU64>,
-    /// Call faults held back, by worker: when their second ends, and the last of them with the count.
-    faults: BTreeMap<Arc<str>, HeldFaults>,
     start: Instant,
-}
-
-struct HeldFaults {
-    until: Instant,
-    held: Option<Record>,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    v: u32,
-    seq: u64,
-    boot: &'a str,
-    ts: String,
-    mono_us: u64,
-    #[serde(flatten)]
-    record: &'a Record,
+    faults: JoinedFaults,
+    words: Words,
+    /// Records that are lost and not reported yet.
+    dropped: Arc<AtomicU64>,
+    /// This process has begun a new file and not said so yet.
+    rotated: bool,
+    /// The file refuses, and that was said.
+    refused: bool,
 }
 
 impl Writer {
+    fn new(file: Option<LogFile>, boot: String, dropped: Arc<AtomicU64>) -> Self {
+        Self {
+            file,
+            boot,
+            seq: 0,
+            start: Instant::now(),
+            faults: JoinedFaults::default(),
+            words: Words::default(),
+            dropped,
+            rotated: false,
+            refused: false,
+        }
+    }
+
     fn run(mut self, queue: &Receiver<Command>) {
         loop {
-            let next = match self.faults.values().map(|faults| faults.until).min() {
-                Some(until) => queue.recv_deadline(until),
+            let next = match self.faults.next_due() {
+                Some(due) => queue.recv_deadline(due),
                 None => queue.recv().map_err(RecvTimeoutError::from),
             };
             match next {
                 Ok(Command::Record(record)) => self.take(*record),
                 Ok(Command::Flush(done)) => {
-                    self.release_faults(None);
+                    self.release_all();
                     let _ = done.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.release_faults(Some(Instant::now())),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.release_faults(None);
-                    return;
+                Err(RecvTimeoutError::Timeout) => {
+                    let due = self.faults.release(Some(Instant::now()));
+                    due.iter().for_each(|record| self.write(record));
                 }
+                Err(RecvTimeoutError::Disconnected) => return self.release_all(),
             }
         }
     }
 
     fn take(&mut self, record: Record) {
-        if record.level != Some("L1") {
-            // What was held back happened before: it is written first.
-            if let Some(held) = self.faults.get_mut(&record.path).and_then(|faults| faults.held.take()) {
-                self.write(&held);
-            }
+        for record in self.faults.take(record, Instant::now()) {
             self.write(&record);
-            return;
-        }
-        let now = Instant::now();
-        match self.faults.get_mut(&record.path) {
-            Some(faults) if now < faults.until => {
-                let count = faults.held.as_ref().and_then(|held| held.count).unwrap_or(0) + 1;
-                faults.held = Some(Record { count: Some(count), ..record });
-            }
-            _ => {
-                self.release_faults(Some(now));
-                self.faults.insert(Arc::clone(&record.path), HeldFaults { until: now + JOIN_FAULTS, held: None });
-                self.write(&Record { count: Some(1), ..record });
-            }
         }
     }
 
-    /// Writes what was held back and is due at `now`; everything when `None`.
-    fn release_faults(&mut self, now: Option<Instant>) {
-        let due: Vec<Arc<str>> = self
-            .faults
-            .iter()
-            .filter(|(_, faults)| now.is_none_or(|now| now >= faults.until))
-            .map(|(path, _)| Arc::clone(path))
-            .collect();
-        for path in due {
-            if let Some(held) = self.faults.remove(&path).and_then(|faults| faults.held) {
-                self.write(&held);
-            }
-        }
+    fn release_all(&mut self) {
+        let held = self.faults.release(None);
+        held.iter().for_each(|record| self.write(record));
+        self.report_dropped();
+        self.words.rest().iter().for_each(|(level, text)| tell(*level, text));
     }
 
     fn write(&mut self, record: &Record) {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            let notice = Record { count: Some(dropped), ..Record::new("log_dropped", "root".into()) };
-            if !self.write_line(&notice) {
-                self.dropped.fetch_add(dropped, Ordering::Relaxed);
-            }
-        }
+        self.report_dropped();
         if !self.write_line(record) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        self.say(record);
     }
 
+    fn report_dropped(&mut self) {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped == 0 {
+            return;
+        }
+        let notice = Record { count: Some(dropped), ..Record::new("log_dropped", "root".into()) };
+        if self.write_line(&notice) {
+            self.say(&notice);
+        } else {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+    }
+
+    fn say(&mut self, record: &Record) {
+        if let Some((level, text)) = self.words.of(record) {
+            tell(level, &text);
+        }
+    }
+
+    /// Whether the line is in the file. Without a file nothing is lost.
     fn write_line(&mut self, record: &Record) -> bool {
-        let line = Line {
-            v: 1,
-            seq: self.seq,
-            boot: &self.boot,
-            ts: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-            mono_us: self.start.elapsed().as_micros() as u64,
-            record,
-        };
-        let Ok(mut bytes) = serde_json::to_vec(&line) else { return false };
-        bytes.push(b'\n');
-        let written = self.file.write_all(&bytes).is_ok();
-        self.seq += u64::from(written);
-        written
+        match self.try_write_line(record) {
+            Ok(()) => {
+                self.refused = false;
+                true
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.refused, true) {
+                    let text = format!("the supervision log cannot be written: {error}; records are lost until it can");
+                    tell(Level::ERROR, &text);
+                }
+                false
+            }
+        }
+    }
+
+    fn try_write_line(&mut self, record: &Record) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        // The first line of a boot is `boot`, so a full file waits for the second.
+        self.rotated |= file.follow(self.seq > 0)?;
+        if self.rotated {
+            self.append(&Record::new("log_rotated", "root".into()))?;
+            self.rotated = false;
+        }
+        self.append(record)
+    }
+
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let stamp = Stamp { boot: &self.boot, seq: self.seq, at: chrono::Utc::now(), since_boot: self.start.elapsed() };
+        file.append(&render(record, &stamp))?;
+        self.seq += 1;
+        Ok(())
     }
 }
 
@@ -206,6 +200,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    const ROTATION: LogRotation = LogRotation { max_bytes: 1 << 20, keep: 3 };
 
     fn lines(path: &Path) -> Vec<Value> {
         let text = std::fs::read_to_string(path).unwrap();
@@ -216,7 +212,7 @@ mod tests {
     fn seq_has_no_gaps_and_call_faults_are_joined() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
-        let log = SupervisionLog::append_to(&path, "b".to_owned()).unwrap();
+        let log = SupervisionLog::start(Some(&path), ROTATION, "b".to_owned()).unwrap();
         let fault = || Record { level: Some("L1"), ..Record::new("call_faulted", "root/tools/t/w0".into()) };
         log.record(Record::new("child_started", "root/tools/t/w0".into()));
         for _ in 0..10 {
@@ -237,24 +233,34 @@ mod tests {
     fn a_disk_that_refuses_is_reported_once_it_writes_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
-        let good = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        let full = OpenOptions::new().write(true).open("/dev/full");
-        let Ok(full) = full else { return };
-        let mut writer = Writer {
-            file: full,
-            boot: "b".to_owned(),
-            seq: 0,
-            dropped: Arc::default(),
-            faults: BTreeMap::new(),
-            start: Instant::now(),
-        };
+        let good = LogFile::open(&path, ROTATION).unwrap();
+        let full = LogFile::open(Path::new("/dev/full"), ROTATION).unwrap();
+        let mut writer = Writer::new(Some(full), "b".to_owned(), Arc::default());
         writer.take(Record::new("child_started", "x".into()));
         writer.take(Record::new("child_started", "y".into()));
-        writer.file = good;
+        writer.file = Some(good);
         writer.take(Record::new("child_started", "z".into()));
         let lines = lines(&path);
         assert_eq!(lines[0]["event"], "log_dropped");
         assert_eq!(lines[0]["count"], 2);
         assert_eq!((lines[1]["path"].as_str(), lines[1]["seq"].as_u64()), (Some("z"), Some(1)));
+    }
+
+    #[test]
+    fn a_new_file_begins_by_saying_so_and_numbers_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let file = LogFile::open(&path, LogRotation { max_bytes: 300, keep: 100 }).unwrap();
+        let mut writer = Writer::new(Some(file), "b".to_owned(), Arc::default());
+        for _ in 0..20 {
+            writer.take(Record::new("child_started", "x".into()));
+        }
+        let mut files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort_by_key(|path| lines(path)[0]["seq"].as_u64());
+        assert!(files.len() > 5, "{files:?}");
+        let all: Vec<Vec<Value>> = files.iter().map(|path| lines(path)).collect();
+        assert!(all[1..].iter().all(|file| file[0]["event"] == "log_rotated"));
+        assert!(all.iter().flatten().enumerate().all(|(seq, line)| line["seq"] == seq as u64));
+        assert_eq!(all.iter().flatten().filter(|line| line["event"] == "child_started").count(), 20);
     }
 }
