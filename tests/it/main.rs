@@ -38,6 +38,7 @@ mod protocol;
 mod rmcp_client;
 mod sandbox;
 mod snapshots;
+mod starts;
 mod stdio_kinds;
 mod supervision;
 mod telemetry;

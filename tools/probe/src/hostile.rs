@@ -31,6 +31,20 @@ pub fn alloc(mb: Option<u64>) -> u64 {
     held.len() as u64
 }
 
+/// Fills `mb` megabytes and copies the first half of them over the second, `times` times; returns the megabytes moved.
+/// With bulk memory each is one instruction, which no host can interrupt half way.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "bulk-memory"))]
+pub fn fill(mb: u64, times: u64) -> u64 {
+    let mut memory = vec![0_u8; (mb as usize) << 20];
+    let half = memory.len() / 2;
+    for round in 0..times {
+        memory.fill(round as u8);
+        memory.copy_within(..half, half);
+        black_box(&mut memory);
+    }
+    times * (mb + mb / 2)
+}
+
 /// Calls itself until the stack ends. The argument passes through memory, so no optimiser makes a loop of it.
 #[allow(unconditional_recursion)]
 #[inline(never)]

@@ -3,6 +3,7 @@
 mod bindings;
 mod files;
 mod hostile;
+mod start;
 mod verb;
 mod view;
 
@@ -59,6 +60,7 @@ fn run(verb: Verb) -> Result<Outcome, ToolError> {
         Verb::Exit { code } => std::process::exit(code),
         Verb::Panic { text } => panic!("{text}"),
         Verb::Alloc { mb } => text(format!("allocated {} MB", hostile::alloc(mb))),
+        Verb::Fill { mb, times } => text(format!("moved {} MB", hostile::fill(mb, times))),
         Verb::Recurse {} => text(hostile::recurse(1).to_string()),
         Verb::OpenMany { path, n } => files::open_many(&path, n).and_then(text),
         Verb::PrintMany { bytes } => files::print_many(bytes).and_then(text),

@@ -26,6 +26,12 @@ pub enum Verb {
     Alloc {
         mb: Option<u64>,
     },
+    /// Fills `mb` megabytes of memory and copies half of them over the rest, `times` times: single instructions, each
+    /// of which moves megabytes.
+    Fill {
+        mb: u64,
+        times: u64,
+    },
     Recurse {},
     /// Keeps `n` descriptors open at once.
     OpenMany {
@@ -78,15 +84,16 @@ pub const SCHEMA: &str = r#"{
     "verb": {
       "type": "string",
       "enum": [
-        "echo", "sleep", "spin", "burn", "trap", "exit", "alloc", "recurse", "open_many", "print_many", "read", "write",
-        "log", "progress", "panic", "input_required", "big", "count", "context", "random", "env"
+        "echo", "sleep", "spin", "burn", "trap", "exit", "alloc", "fill", "recurse", "open_many", "print_many", "read",
+        "write", "log", "progress", "panic", "input_required", "big", "count", "context", "random", "env"
       ],
       "description": "What to do."
     },
     "text": { "type": "string", "description": "echo, log, panic: what to say." },
     "ms": { "type": "integer", "minimum": 0, "description": "sleep, burn: milliseconds." },
     "code": { "type": "integer", "description": "exit: the exit code." },
-    "mb": { "type": "integer", "minimum": 0, "description": "alloc: megabytes; without it, without end." },
+    "mb": { "type": "integer", "minimum": 0, "description": "alloc, fill: megabytes; alloc without it, without end." },
+    "times": { "type": "integer", "minimum": 0, "description": "fill: rounds." },
     "path": { "type": "string", "description": "read, write, open_many: the file." },
     "content": { "type": "string", "description": "write: the new content." },
     "n": { "type": "integer", "minimum": 0, "description": "open_many: descriptors; log: lines." },
