@@ -222,3 +222,92 @@ impl Child {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::SupervisionPolicy;
+
+    const UP_FOR: Duration = Duration::from_millis(5);
+
+    fn spec(restart: RestartKind) -> ChildSpec {
+        ChildSpec::worker("root/tools/t/w0".into(), restart, &SupervisionPolicy::default())
+    }
+
+    fn panicked() -> Exit {
+        Exit::because(ExitReason::HostPanic("x".to_owned()))
+    }
+
+    /// Starts the child, lets it be ready for a moment, and ends it.
+    fn live(child: &mut Child, now: Instant, exit: &Exit) -> (Next, Vec<&'static str>) {
+        let mut events: Vec<_> = child.start().into_iter().map(|record| record.event).collect();
+        events.push(child.ready(now, false).event);
+        let (next, records) = child.exited(now + UP_FOR, exit, Circumstances { jitter: 0.5, ..Circumstances::default() });
+        events.extend(records.map(|record| record.event));
+        (next, events)
+    }
+
+    #[test]
+    fn a_crash_loop_tells_its_story() {
+        let (mut child, now) = (Child::new(spec(RestartKind::Permanent)), Instant::now());
+        let ms = Duration::from_millis;
+        for (life, wait) in [0, 50, 100, 200].into_iter().enumerate() {
+            let first = if life == 0 { "child_started" } else { "restart_ok" };
+            let story = vec![first, "child_exited", "restart_scheduled"];
+            assert_eq!(live(&mut child, now, &panicked()), (Next::Start(ms(wait)), story));
+            assert_eq!(child.incarnation(), life as u64 + 1);
+        }
+        let story = vec!["restart_ok", "child_exited", "quarantined"];
+        assert_eq!(live(&mut child, now, &panicked()), (Next::Probe(ms(30_000)), story));
+        let story = vec!["probe", "restart_ok", "child_exited", "quarantined"];
+        assert_eq!(live(&mut child, now, &panicked()), (Next::Probe(ms(60_000)), story));
+    }
+
+    #[test]
+    fn each_kind_of_child_is_restarted_as_otp_has_it() {
+        let orderly = Exit::because(ExitReason::Shutdown);
+        for (kind, exit, restarted) in [
+            (RestartKind::Permanent, &orderly, true),
+            (RestartKind::Permanent, &panicked(), true),
+            (RestartKind::Transient, &orderly, false),
+            (RestartKind::Transient, &panicked(), true),
+            (RestartKind::Temporary, &orderly, false),
+            (RestartKind::Temporary, &panicked(), false),
+        ] {
+            let mut child = Child::new(spec(kind));
+            let (next, _) = live(&mut child, Instant::now(), exit);
+            assert_eq!(next != Next::Stop, restarted, "{kind:?} {exit:?}");
+            assert_eq!(child.is_stopped(), !restarted);
+        }
+    }
+
+    #[test]
+    fn an_actor_whose_thread_lives_on_may_die_as_often_as_it_likes() {
+        let (mut child, now) = (Child::new(spec(RestartKind::Permanent)), Instant::now());
+        let killed = Exit { harmless: true, ..Exit::because(ExitReason::Killed("killed".to_owned())) };
+        for _ in 0..100 {
+            assert_eq!(live(&mut child, now, &killed).0, Next::Start(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn too_many_stuck_threads_are_as_bad_as_too_many_exits() {
+        let mut child = Child::new(spec(RestartKind::Permanent));
+        child.start();
+        child.ready(Instant::now(), false);
+        let how = Circumstances { too_many_zombies: true, ..Circumstances::default() };
+        let (next, _) = child.exited(Instant::now(), &Exit::because(ExitReason::Wedged), how);
+        assert_eq!(next, Next::Probe(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_control_actor_that_keeps_dying_escalates() {
+        let spec = ChildSpec::control(Arc::from("root/tools"), &SupervisionPolicy::default());
+        let (mut child, now) = (Child::new(spec), Instant::now());
+        assert_eq!(live(&mut child, now, &panicked()).0, Next::Start(Duration::ZERO));
+        assert_eq!(live(&mut child, now, &panicked()).0, Next::Start(Duration::ZERO));
+        assert_eq!(live(&mut child, now, &panicked()), (Next::Escalate, vec!["restart_ok", "child_exited", "escalated"]));
+    }
+}

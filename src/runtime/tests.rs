@@ -202,6 +202,16 @@ async fn the_end_leaves_no_worker_and_records_every_stop() {
     assert_eq!(runtime.stop(PATIENCE).await, 0);
     log.flush(PATIENCE);
     let log = std::fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
-    let stopped = log.lines().filter(|line| line.contains(r#""event":"child_stopped""#)).count();
-    assert_eq!(stopped, 3, "fs_read, fs_write and probe:\n{log}");
+    let stopped: Vec<String> = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["event"] == "child_stopped")
+        .map(|line| line["path"].as_str().unwrap().to_owned())
+        .collect();
+    let mut workers = stopped[..3].to_vec();
+    workers.sort();
+    assert_eq!(workers, ["root/tools/fs_read/w0", "root/tools/fs_write/w0", "root/tools/probe/w0"]);
+    let reverse = ["root/tools/probe", "root/tools/fs_write", "root/tools/fs_read", "root/tools", "root/context"];
+    assert_eq!(stopped[3..8], reverse);
+    assert_eq!(stopped[8..], ["root/event_bus"]);
 }

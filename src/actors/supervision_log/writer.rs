@@ -5,6 +5,7 @@
 //! when a line is written, so they have no gaps.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use super::joined_faults::JoinedFaults;
 use super::line::{Stamp, render};
 use super::words::{Words, tell};
 use crate::config::LogRotation;
+use crate::failpoint::points;
 
 /// Records waiting to be written. A storm of restarts makes tens a second; more than this is lost and counted.
 const QUEUE: usize = 4096;
@@ -53,6 +55,7 @@ impl SupervisionLog {
 
     /// Writes `record` soon, or counts it as dropped.
     pub fn record(&self, record: Record) {
+        let _ = points::SLOW_RECORD.hit();
         if self.queue.try_send(Command::Record(Box::new(record))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -160,7 +163,9 @@ impl Writer {
 
     /// Whether the line is in the file. Without a file nothing is lost.
     fn write_line(&mut self, record: &Record) -> bool {
-        match self.try_write_line(record) {
+        // A bug in the writer must not be the end of the log.
+        let written = catch_unwind(AssertUnwindSafe(|| self.try_write_line(record)));
+        match written.unwrap_or_else(|_| Err(io::Error::other("the writer panicked"))) {
             Ok(()) => {
                 self.refused = false;
                 true
@@ -189,6 +194,7 @@ impl Writer {
     fn append(&mut self, record: &Record) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let stamp = Stamp { boot: &self.boot, seq: self.seq, at: chrono::Utc::now(), since_boot: self.start.elapsed() };
+        points::LOG_WRITE.hit()?;
         file.append(&render(record, &stamp))?;
         self.seq += 1;
         Ok(())
