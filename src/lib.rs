@@ -21,7 +21,8 @@
 //! - [`mcp`]: the protocol over stdio.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
 //! - [`load`]: the load generator. Knows MCP's wire and nothing else of ours.
-//! - [`failpoint`]: where fault drills make the server fail on purpose.
+//! - [`failpoint`]: where fault drills make the server fail on purpose. [`drill`]: those drills, which know the server
+//!   from outside only.
 //! - [`telemetry`]: the log, and spans for a collector.
 //! - [`runtime`]: builds all this and takes it down. [`server`]: serves one connection. [`cli`]: the commands.
 //!
@@ -33,6 +34,7 @@
 pub mod actors;
 pub mod cli;
 pub mod config;
+pub mod drill;
 pub mod failpoint;
 pub mod fields;
 pub mod frame;

@@ -14,12 +14,10 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use super::exit::{Exit, complain, print, run_on_control_plane};
+use crate::drill::stage::PROBE;
 use crate::frame;
 use crate::load::{self, Arrivals, Call, Mode, Plan};
 use crate::mcp::error::FAULT_META_KEY;
-
-/// The test guest, which can be told to crash.
-const PROBE: &[u8] = include_bytes!("../../tools/prebuilt/probe.wasm");
 
 /// How long the supervision log may take to show what happened.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 mod call;
 mod compile;
 mod demo;
+mod drill;
 mod drilled;
 pub mod exit;
 mod serve;
@@ -117,6 +118,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Show a whole session: list, write, read, a denied escape, a crash and its repair, 10 s of 10,000 reads a second.
     Demo,
+    /// Make things go wrong, one at a time, and tell whether every promise held.
+    Drill(drill::DrillArgs),
     /// Compile the module on standard input; the server runs this in a process of its own.
     #[command(hide = true)]
     Compile,
@@ -162,6 +165,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Call(args)) => call::run(&config, &args),
         Some(Command::Tools(args)) => tools::run(&config, &args),
         Some(Command::Validate(args)) => validate::run(&config, &args),
+        Some(Command::Drill(args)) => drill::run(args),
         Some(Command::Demo) => demo::run(),
         Some(Command::Compile) => compile::run(),
     }

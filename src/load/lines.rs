@@ -7,7 +7,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Cuts what `from` yields into lines of at most `limit` bytes.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub struct Lines<R> {
     from: R,
     buffer: Vec<u8>,
     /// Where the bytes begin that no line was made of yet.
@@ -21,7 +21,7 @@ pub(super) struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     /// Nothing has been read yet.
-    pub(super) fn new(from: R, limit: usize) -> Self {
+    pub fn new(from: R, limit: usize) -> Self {
         Self { from, buffer: vec![0; READ_BYTES], start: 0, end: 0, scanned: 0, limit }
     }
 
@@ -29,7 +29,7 @@ impl<R: Read> Lines<R> {
     ///
     /// # Errors
     /// Those of reading, and `InvalidData` when a line is longer than the limit.
-    pub(super) fn fill(&mut self) -> io::Result<bool> {
+    pub fn fill(&mut self) -> io::Result<bool> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.scanned -= self.start;
@@ -53,7 +53,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// The next whole line among what was read, without its newline.
-    pub(super) fn next_line(&mut self) -> Option<&[u8]> {
+    pub fn next_line(&mut self) -> Option<&[u8]> {
         let Some(position) = memchr::memchr(b'\n', &self.buffer[self.scanned..self.end]) else {
             self.scanned = self.end;
             return None;

@@ -17,6 +17,9 @@
 //!
 //! The server usually shares this machine, so everything here is done in batches: one clock reading and one lock for
 //! all answers of one read, one write for all calls that are due. It knows MCP's wire and nothing of our server.
+//!
+//! Fault drills make a load of their own that they can also disturb. They share the parts: [`Schedule`], [`Template`],
+//! [`Lines`], [`Server`], [`wake_on_time`].
 
 mod error;
 mod exchange;
@@ -36,7 +39,12 @@ mod wire;
 mod writer;
 
 pub use error::LoadError;
+pub use lines::Lines;
 pub use plan::{Arrivals, Call, Mode, Plan, parse_duration};
 pub use recorder::Seen;
 pub use report::{Generator, Latency, Report, ServerUse};
 pub use run::{Observer, Phase, Progress, run};
+pub use schedule::Schedule;
+pub use server::Server;
+pub use wire::Template;
+pub use writer::wake_on_time;

@@ -8,7 +8,7 @@ const NS: f64 = 1e9;
 
 /// The times at which calls are due, in nanoseconds from the start, rising, all before the end.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub struct Schedule {
     rate: f64,
     end_ns: u64,
     gaps: Gaps,
@@ -28,7 +28,7 @@ enum Gaps {
 
 impl Schedule {
     /// `rate` calls a second for `length`.
-    pub(super) fn new(rate: f64, arrivals: Arrivals, seed: u64, length: Duration) -> Self {
+    pub fn new(rate: f64, arrivals: Arrivals, seed: u64, length: Duration) -> Self {
         let gaps = match arrivals {
             Arrivals::Fixed => Gaps::Fixed { next: 0 },
             Arrivals::Poisson => {

@@ -31,7 +31,7 @@ const KEPT_BYTES: usize = 500;
 const LINE_BYTES: usize = 1 << 20;
 
 /// A running server.
-pub(super) struct Server {
+pub struct Server {
     child: Child,
     /// How it ended, once known.
     status: Option<ExitStatus>,
@@ -41,7 +41,10 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts `command`; returns its input and output too.
-    pub(super) fn start(command: &mut Command) -> Result<(Self, ChildStdin, ChildStdout), LoadError> {
+    ///
+    /// # Errors
+    /// When the program, or a thread to hear its standard error, cannot be started.
+    pub fn start(command: &mut Command) -> Result<(Self, ChildStdin, ChildStdout), LoadError> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Ctrl-C is for us: the server has to stay until it has answered.
         command.process_group(0);
@@ -66,13 +69,13 @@ impl Server {
     }
 
     /// The process id.
-    pub(super) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, and its last lines on standard error. For a server whose pipes are closed or broken.
-    pub(super) fn last_words(&mut self) -> String {
-        self.has_ended_within(LAST_WORDS);
+    pub fn last_words(&mut self) -> String {
+        self.ended_within(LAST_WORDS);
         let until = Instant::now() + LAST_WORDS;
         while self.status.is_some() && !self.stderr_reader.is_finished() && Instant::now() < until {
             std::thread::sleep(LOOK);
@@ -90,13 +93,14 @@ impl Server {
     }
 
     /// Ends a server whose input was closed; by force, with what it started, when `is_stuck` or when it takes too long.
-    pub(super) fn end(&mut self, is_stuck: bool) {
-        if is_stuck || !self.has_ended_within(END) {
+    pub fn end(&mut self, is_stuck: bool) {
+        if is_stuck || self.ended_within(END).is_none() {
             self.kill();
         }
     }
 
-    fn has_ended_within(&mut self, patience: Duration) -> bool {
+    /// How it ended, if it does within `patience`.
+    pub fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + patience;
         while self.status.is_none() {
             match self.child.try_wait() {
@@ -108,7 +112,14 @@ impl Server {
                 Err(_) => break,
             }
         }
-        self.status.is_some()
+        self.status
+    }
+
+    /// Sends `signal`, unless it is known to have ended.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        if self.status.is_none() {
+            let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal);
+        }
     }
 
     fn kill(&mut self) {

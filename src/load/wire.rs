@@ -21,20 +21,20 @@ const TEXT_CHARS: usize = 300;
 
 /// A `tools/call` request without its id.
 #[derive(Debug)]
-pub(super) struct Template {
+pub struct Template {
     /// What follows the id, newline included.
     tail: Vec<u8>,
 }
 
 impl Template {
     /// A request for `call`.
-    pub(super) fn new(call: &Call) -> Self {
+    pub fn new(call: &Call) -> Self {
         let params = json!({ "name": call.tool, "arguments": call.arguments });
         Self { tail: format!(",\"method\":\"tools/call\",\"params\":{params}}}\n").into_bytes() }
     }
 
     /// Appends the request with `id`.
-    pub(super) fn render(&self, id: u64, into: &mut Vec<u8>) {
+    pub fn render(&self, id: u64, into: &mut Vec<u8>) {
         write!(into, "{{\"jsonrpc\":\"2.0\",\"id\":{id}").expect("writing to memory does not fail");
         into.extend_from_slice(&self.tail);
     }

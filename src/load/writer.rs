@@ -31,7 +31,7 @@ pub(super) fn write(exchange: &Exchange, mut stdin: impl Write, template: &Templ
 }
 
 /// Linux wakes a thread up to 50 µs late, to wake several at once, unless the thread says that it minds.
-fn wake_on_time() {
+pub fn wake_on_time() {
     #[cfg(target_os = "linux")]
     if let Ok(thread) = std::fs::read_link("/proc/thread-self")
         && let Some(id) = thread.file_name()

@@ -1,0 +1,165 @@
+//! `drill`: makes things go wrong and tells whether the promises held.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::{Exit, complain, print};
+use crate::drill::catalogue::{self, Drill, Options, Outcome};
+use crate::drill::report;
+use crate::drill::stage::Stop;
+use crate::load::parse_duration;
+
+/// What `drill` is told.
+#[derive(Debug, Args)]
+pub struct DrillArgs {
+    /// Drills by number or name, for example D03 or runaway-loop.
+    #[arg(value_name = "NAME", required_unless_present_any = ["list", "all"])]
+    names: Vec<String>,
+    /// Say which drills there are.
+    #[arg(long, conflicts_with_all = ["names", "all"])]
+    list: bool,
+    /// Run all of them; the short forms together take a few minutes.
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// Print one JSON object per drill.
+    #[arg(long)]
+    json: bool,
+    /// Run each drill against a server that is broken in the way the drill is there to find; it has to notice.
+    #[arg(long)]
+    prove: bool,
+    /// How long each fault lasts, as 30s or 60m. Then times count too, which a short run only shows.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Keep what the drills worked with and wrote down in DIR, which must not exist yet.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+/// Runs the drills.
+pub fn run(args: DrillArgs) -> Exit {
+    if args.list {
+        let lines: String = catalogue::all().map(|d| format!("{} {:<18} {}\n", d.id, d.name, d.about)).collect();
+        return printed(&lines);
+    }
+    let drills = match chosen(&args) {
+        Ok(drills) => drills,
+        Err(unknown) => {
+            complain(&format!("there is no drill {unknown}; see `nurones-mcp drill --list`"));
+            return Exit::Usage;
+        }
+    };
+    let folder = match Folder::make(args.keep.as_deref()) {
+        Ok(folder) => folder,
+        Err(problem) => {
+            complain(&problem);
+            return Exit::Usage;
+        }
+    };
+    let options = Options { duration: args.duration, prove: args.prove, own: None, stop: Stop::default() };
+    listen(options.stop.clone());
+    let mut outcomes = Vec::new();
+    for drill in drills {
+        if options.stop.is_asked() {
+            break;
+        }
+        if announce(drill, &args) != Exit::Done {
+            return Exit::ClientGone;
+        }
+        let outcome = drill.take_place(&folder.path, &options);
+        let said = if args.json { report::json_line(&outcome) + "\n" } else { report::text(&outcome) };
+        if printed(&said) != Exit::Done {
+            return Exit::ClientGone;
+        }
+        outcomes.push(outcome);
+    }
+    conclude(&outcomes, &args, &options)
+}
+
+fn conclude(outcomes: &[Outcome], args: &DrillArgs, options: &Options) -> Exit {
+    let good = outcomes.iter().filter(|outcome| outcome.is_good()).count();
+    if !args.json {
+        let what = if args.prove { "proven" } else { "passed" };
+        let said = printed(&format!("{good} of {} {what}\n", outcomes.len()));
+        if said != Exit::Done {
+            return said;
+        }
+    }
+    if options.stop.is_asked() || good < outcomes.len() { Exit::Failed } else { Exit::Done }
+}
+
+fn announce(drill: &Drill, args: &DrillArgs) -> Exit {
+    if args.json {
+        return Exit::Done;
+    }
+    let with = if args.prove { format!("; with {}", drill.mutant.what) } else { String::new() };
+    printed(&format!("     {} {}: {}{with}\n", drill.id, drill.name, drill.about))
+}
+
+fn printed(text: &str) -> Exit {
+    if print(text.as_bytes()).is_err() { Exit::ClientGone } else { Exit::Done }
+}
+
+/// The drills that are named, each once, by number.
+fn chosen(args: &DrillArgs) -> Result<Vec<&'static Drill>, &str> {
+    let mut wanted = BTreeSet::new();
+    for name in &args.names {
+        wanted.insert(catalogue::named(name).ok_or(name.as_str())?.id);
+    }
+    Ok(catalogue::all().filter(|drill| args.all || wanted.contains(drill.id)).collect())
+}
+
+/// Where drills work. Removed at the end, unless it is to be kept.
+struct Folder {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Folder {
+    fn make(keep: Option<&Path>) -> Result<Self, String> {
+        let path = match keep {
+            Some(path) => path.to_owned(),
+            None => std::env::temp_dir().join(format!("nurones-drill-{}", uuid::Uuid::now_v7())),
+        };
+        let made = std::fs::create_dir(&path);
+        made.map_err(|error| format!("cannot make the folder {}: {error}; name another with --keep", path.display()))?;
+        Ok(Self { path, keep: keep.is_some() })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Ctrl-C ends the drill that runs, and with it its servers; the second time it ends this process, and servers end as
+/// their input does.
+fn listen(stop: Stop) {
+    let listening = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(async {
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            loop {
+                let number = tokio::select! {
+                    _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+                    _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+                };
+                if stop.ask() {
+                    std::process::exit(128 + number);
+                }
+            }
+        });
+    };
+    // Without a thread to listen, the first signal ends the process, as usual.
+    let _ = std::thread::Builder::new().name("drill-signal".to_owned()).spawn(listening);
+}

@@ -1,0 +1,274 @@
+//! Whether the promises were kept, from the history and the supervision log alone. It knows nothing of how the driver
+//! saw things while they happened.
+//!
+//! | | |
+//! |---|---|
+//! | I1 | each request that was not cancelled has exactly one answer, no answer is to nothing, and none is written after its cancel was processed |
+//! | I2 | every line of output is one JSON-RPC 2.0 message |
+//! | I3 | memory, descriptors, threads and lanes stay within their budget |
+//! | I4 | the supervision log makes sense |
+//! | I5 | every answer comes within its deadline and 250 ms |
+//! | I6 | healthy calls never fail, and are about as fast as before the fault |
+
+use super::findings::{Broken, quantile};
+use super::history::{Class, Heard, History, Id, Outcome, Phase};
+use super::stage::Budget;
+use super::supervision::Log;
+
+/// Beyond its deadline, an answer may take this long.
+pub const GRACE_MS: u64 = 250;
+
+/// A healthy call may be this much slower than in quiet times, or twice as slow, whichever is more.
+const SLOWER_MS: f64 = 10.0;
+
+const NS_PER_MS: f64 = 1e6;
+
+/// All that does not hold of I1, I2, I3 and I5. I4 is [`log`]; I6 is [`healthy`].
+pub fn history(history: &History, budget: &Budget) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    one_answer_each(history, &mut broken);
+    nothing_after_a_cancel(history, &mut broken);
+    only_messages(history, &mut broken);
+    within_budget(history, budget, &mut broken);
+    in_time(history, &mut broken);
+    broken
+}
+
+/// I4.
+pub fn log(log: &Log) -> Vec<Broken> {
+    log.breaks().into_iter().map(|what| Broken::new("I4", what)).collect()
+}
+
+/// By id: how many answers are owed and whether it was cancelled; then how many came.
+struct Tally {
+    owed: Vec<u32>,
+    cancelled: Vec<bool>,
+    answers: Vec<u32>,
+    unknown: u64,
+    unnamed: u64,
+}
+
+impl Tally {
+    fn of(history: &History) -> Self {
+        let ids = history.requests.iter().map(|request| request.id as usize + 1).max().unwrap_or(0);
+        let (owed, cancelled, answers) = (vec![0; ids], vec![false; ids], vec![0; ids]);
+        let mut tally = Self { owed, cancelled, answers, unknown: 0, unnamed: 0 };
+        history.requests.iter().for_each(|request| tally.owed[request.id as usize] += 1);
+        history.cancels.iter().for_each(|cancel| tally.cancelled[cancel.id as usize] = true);
+        for (_, id, _) in answers_of(history) {
+            match id {
+                None => tally.unnamed += 1,
+                Some(id) => match tally.answers.get_mut(id as usize) {
+                    Some(count) => *count += 1,
+                    None => tally.unknown += 1,
+                },
+            }
+        }
+        tally
+    }
+}
+
+/// The answers, with the position of their line.
+fn answers_of(history: &History) -> impl Iterator<Item = (usize, Option<Id>, &Outcome)> {
+    history.lines.iter().enumerate().filter_map(|(position, line)| match &line.heard {
+        Heard::Answer(id, outcome) => Some((position, *id, outcome)),
+        Heard::Other | Heard::Unreadable(_) => None,
+    })
+}
+
+/// Whether answers may be missing because the driver killed the server or would not listen to it.
+fn may_be_lost(history: &History) -> bool {
+    history.killed || history.deaf.iter().any(|(_, until_ns)| *until_ns == u64::MAX)
+}
+
+fn one_answer_each(history: &History, broken: &mut Vec<Broken>) {
+    let tally = Tally::of(history);
+    let fewer_allowed = may_be_lost(history);
+    let (mut lost, mut twice) = (Vec::new(), Vec::new());
+    for (id, (owed, answers)) in tally.owed.iter().zip(&tally.answers).enumerate() {
+        if answers < owed && !tally.cancelled[id] && !fewer_allowed {
+            lost.push(id);
+        }
+        if answers > owed {
+            twice.push(id);
+        }
+    }
+    let first = |ids: &[usize]| ids.iter().take(3).map(usize::to_string).collect::<Vec<_>>().join(", ");
+    if !lost.is_empty() {
+        broken.push(Broken::new("I1", format!("{} requests have no answer: {} …", lost.len(), first(&lost))));
+    }
+    if !twice.is_empty() {
+        broken.push(Broken::new("I1", format!("{} requests have too many answers: {} …", twice.len(), first(&twice))));
+    }
+    if tally.unknown > 0 {
+        broken.push(Broken::new("I1", format!("{} answers are to ids that were never used", tally.unknown)));
+    }
+    let expected = history.unnamed;
+    if tally.unnamed > expected || tally.unnamed < expected && !fewer_allowed {
+        let what = format!("{} answers without an id came for {expected} lines that are owed one", tally.unnamed);
+        broken.push(Broken::new("I1", what));
+    }
+}
+
+/// The server takes lines in order. So once a request is answered that was written after a cancel, the cancel has been
+/// processed, and an answer behind that one was written too late.
+fn nothing_after_a_cancel(history: &History, broken: &mut Vec<Broken>) {
+    let mut after: Vec<Option<usize>> = Vec::new();
+    for cancel in &history.cancels {
+        let id = cancel.id as usize;
+        if after.len() <= id {
+            after.resize(id + 1, None);
+        }
+        after[id] = Some(cancel.after);
+    }
+    let mut place = vec![0; history.requests.len()];
+    for (position, request) in history.requests.iter().enumerate() {
+        if let Some(place) = place.get_mut(request.id as usize) {
+            *place = position;
+        }
+    }
+    let mut latest_answered = None;
+    let mut late = 0;
+    for (_, id, _) in answers_of(history) {
+        let Some(id) = id.map(|id| id as usize) else { continue };
+        let cancelled_at = after.get(id).copied().flatten();
+        late += u64::from(cancelled_at.is_some_and(|after| latest_answered.is_some_and(|latest| latest >= after)));
+        latest_answered = latest_answered.max(place.get(id).copied());
+    }
+    if late > 0 {
+        broken.push(Broken::new("I1", format!("{late} answers were written after their cancel was processed")));
+    }
+}
+
+fn only_messages(history: &History, broken: &mut Vec<Broken>) {
+    for line in &history.lines {
+        if let Heard::Unreadable(why) = line.heard {
+            broken.push(Broken::new("I2", format!("a line of output is no message: {why}")));
+        }
+    }
+}
+
+fn within_budget(history: &History, budget: &Budget, broken: &mut Vec<Broken>) {
+    let Some(before) = history.gauges.first() else { return };
+    let mut judge = |what: &str, most: u64, limit: u64| {
+        if most > limit {
+            broken.push(Broken::new("I3", format!("{what} reached {most}, more than {limit}")));
+        }
+    };
+    let most = |of: fn(&super::history::Gauge) -> u64| history.gauges.iter().map(of).max().unwrap_or(0);
+    let kib = |bytes: u64| bytes >> 10;
+    judge("memory in KiB", kib(most(|g| g.rss_bytes)), kib(before.rss_bytes + budget.rss_growth_bytes));
+    judge("open descriptors", most(|g| g.fds), before.fds + budget.fds_growth);
+    judge("threads", most(|g| g.threads), before.threads + budget.threads_growth);
+    judge("calls in a lane", most(|g| g.queue_depth), budget.queue_depth);
+}
+
+fn in_time(history: &History, broken: &mut Vec<Broken>) {
+    let ids = history.requests.iter().map(|request| request.id as usize + 1).max().unwrap_or(0);
+    let mut answered = vec![None; ids];
+    for line in &history.lines {
+        if let Heard::Answer(Some(id), _) = line.heard
+            && let Some(first @ None) = answered.get_mut(id as usize)
+        {
+            *first = Some(line.recv_ns);
+        }
+    }
+    let mut late = 0;
+    let mut worst = None;
+    for request in &history.requests {
+        let (Some(deadline_ms), Some(recv_ns)) = (request.deadline_ms, answered[request.id as usize]) else { continue };
+        let on_us = history.deaf.iter().any(|(from, until)| request.sent_ns < *until && recv_ns > *from);
+        let took_ms = recv_ns.saturating_sub(request.sent_ns) / 1_000_000;
+        if took_ms > u64::from(deadline_ms) + GRACE_MS && !on_us {
+            late += 1;
+            worst = worst.max(Some((took_ms - u64::from(deadline_ms), request.id)));
+        }
+    }
+    if let Some((over_ms, id)) = worst {
+        let what = format!("{late} answers are late; that to {id} came {over_ms} ms after its deadline");
+        broken.push(Broken::new("I5", what));
+    }
+}
+
+/// Healthy calls in one phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Health {
+    /// How many were due.
+    pub calls: u64,
+    /// How many did not go well.
+    pub failed: u64,
+    /// The 99th percentile of their latency, counted from when they were due.
+    pub p99_ms: f64,
+}
+
+/// A quiet phase and the fault that followed it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Round {
+    /// Before.
+    pub quiet: Health,
+    /// During.
+    pub fault: Health,
+}
+
+impl Round {
+    /// What the 99th percentile may be during the fault.
+    pub fn limit_ms(&self) -> f64 {
+        (2.0 * self.quiet.p99_ms).max(self.quiet.p99_ms + SLOWER_MS)
+    }
+
+    /// Whether healthy calls were about as fast as before.
+    pub fn is_good(&self) -> bool {
+        self.fault.p99_ms <= self.limit_ms()
+    }
+}
+
+/// I6: the rounds of a history.
+pub fn rounds(history: &History) -> Vec<Round> {
+    let mut sums: Vec<(Health, Vec<f64>)> = vec![Default::default(); history.spans.len()];
+    let mut outcomes = vec![None; history.requests.iter().map(|request| request.id as usize + 1).max().unwrap_or(0)];
+    for (position, id, outcome) in answers_of(history) {
+        if let Some(first @ None) = id.and_then(|id| outcomes.get_mut(id as usize)) {
+            *first = Some((history.lines[position].recv_ns, outcome == &Outcome::Good));
+        }
+    }
+    for request in history.requests.iter().filter(|request| request.class == Class::Healthy) {
+        let place = history.spans.partition_point(|span| span.from_ns <= request.due_ns);
+        let Some(index) = place.checked_sub(1) else { continue };
+        if request.due_ns >= history.spans[index].until_ns {
+            continue;
+        }
+        let (health, latencies) = &mut sums[index];
+        health.calls += 1;
+        match outcomes[request.id as usize] {
+            Some((recv_ns, true)) => latencies.push(recv_ns.saturating_sub(request.due_ns) as f64 / NS_PER_MS),
+            _ => health.failed += 1,
+        }
+    }
+    let mut rounds = Vec::new();
+    let mut quiet = Health::default();
+    for (span, (health, mut latencies)) in history.spans.iter().zip(sums) {
+        let health = Health { p99_ms: quantile(&mut latencies, 0.99), ..health };
+        match span.phase {
+            Phase::Quiet => quiet = health,
+            Phase::Fault => rounds.push(Round { quiet, fault: health }),
+        }
+    }
+    rounds
+}
+
+/// I6: what does not hold of these rounds. Failures count in all of them, times in the best.
+pub fn healthy(rounds: &[Round]) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let failed: u64 = rounds.iter().map(|round| round.quiet.failed + round.fault.failed).sum();
+    if failed > 0 {
+        broken.push(Broken::new("I6", format!("{failed} healthy calls failed")));
+    }
+    if rounds.iter().any(|round| round.fault.calls == 0) {
+        broken.push(Broken::new("I6", "no healthy call was due in a round"));
+    }
+    if let Some(last) = rounds.last().filter(|_| !rounds.iter().any(Round::is_good)) {
+        let (seen, limit) = (last.fault.p99_ms, last.limit_ms());
+        broken.push(Broken::new("I6", format!("the p99 of healthy calls is {seen:.2} ms, more than {limit:.2} ms")));
+    }
+    broken
+}

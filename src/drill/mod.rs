@@ -1,0 +1,43 @@
+//! Fault drills: each starts the real server under load, makes one thing go wrong, and looks whether the promises hold.
+//!
+//! ```text
+//!  catalogue ── prepare ──► stage: folder, tools, config ──► session: server process, writer, reader, console
+//!      │                                                        │ everything seen
+//!      └── run(scene) ── calls, cancels, signals ──────────────►│
+//!                                                            history ──► checker ◄── supervision log
+//!                                                                           │
+//!                                          report ◄── findings ◄────────────┘
+//! ```
+//!
+//! The driver is a client like any other, but for the [`console`](console::Console), over which it arms failpoints. The
+//! [`checker`] works from what was written down alone.
+//!
+//! # How to write a drill
+//!
+//! 1. Add a [`Drill`](catalogue::Drill) to the list of its family: `guests.rs`, `wire.rs`, …
+//! 2. `prepare` sets the stage: `stage.probe(NAME, manifest keys)`, `stage.configure(SECTION, keys)`, `stage.budget`.
+//! 3. `run` opens a session with `scene.open()`, does its worst with `session.call`, `ask`, `cancel`, `send_raw`,
+//!    `signal`, `console.arm`, and ends with `scene.end(&session)`. `scene.rounds` makes a fault again and again beside
+//!    healthy calls, with quiet times between. An `Err` ends the drill and fails it; everything is judged anyway.
+//! 4. What it measures goes into `scene.findings`: `count` (gates), `time` (gates in a long run only), `check`.
+//! 5. The `mutant` breaks the server in the one way that this drill is there to find, by config, manifest or failpoint,
+//!    and says which check notices. `drill --prove NAME` has to print PROVEN.
+//!
+//! A short form takes 2 to 6 seconds. No wait is without an end, with the mutant neither.
+
+pub mod answer;
+pub mod call;
+pub mod catalogue;
+pub mod checker;
+pub mod console;
+pub mod findings;
+mod gauges;
+mod guests;
+pub mod history;
+pub mod report;
+pub mod scene;
+pub mod session;
+pub mod stage;
+pub mod supervision;
+mod traffic;
+mod wire;
