@@ -244,7 +244,8 @@ mod tests {
     fn live(child: &mut Child, now: Instant, exit: &Exit) -> (Next, Vec<&'static str>) {
         let mut events: Vec<_> = child.start().into_iter().map(|record| record.event).collect();
         events.push(child.ready(now, false).event);
-        let (next, records) = child.exited(now + UP_FOR, exit, Circumstances { jitter: 0.5, ..Circumstances::default() });
+        let (next, records) =
+            child.exited(now + UP_FOR, exit, Circumstances { jitter: 0.5, ..Circumstances::default() });
         events.extend(records.map(|record| record.event));
         (next, events)
     }
@@ -308,6 +309,9 @@ mod tests {
         let (mut child, now) = (Child::new(spec), Instant::now());
         assert_eq!(live(&mut child, now, &panicked()).0, Next::Start(Duration::ZERO));
         assert_eq!(live(&mut child, now, &panicked()).0, Next::Start(Duration::ZERO));
-        assert_eq!(live(&mut child, now, &panicked()), (Next::Escalate, vec!["restart_ok", "child_exited", "escalated"]));
+        assert_eq!(
+            live(&mut child, now, &panicked()),
+            (Next::Escalate, vec!["restart_ok", "child_exited", "escalated"])
+        );
     }
 }

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod budgets;
 mod call;
 mod cancel;
 mod cli;
@@ -25,6 +26,7 @@ mod fs_write;
 mod grants;
 mod guests;
 mod hostile_commands;
+mod hygiene;
 mod lines;
 mod load;
 mod manifests;
@@ -35,6 +37,7 @@ mod output;
 mod overload;
 mod process;
 mod protocol;
+mod quarantine;
 mod rmcp_client;
 mod sandbox;
 mod snapshots;

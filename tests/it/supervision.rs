@@ -23,6 +23,8 @@ fn server(sandbox: &Sandbox) -> ServerCommand {
 
 fn trap(client: &mut Client) {
     assert_eq!(client.call_fault("probe", json!({"verb": "trap"})).0, "tool_trapped");
+    // More than half of the calls must not fail, or the breaker opens.
+    client.assert_echoes("probe");
 }
 
 fn is(line: &Value, event: &str, path: &str) -> bool {
