@@ -23,6 +23,7 @@
 //! - [`load`]: the load generator. Knows MCP's wire and nothing else of ours.
 //! - [`failpoint`]: where fault drills make the server fail on purpose. [`drill`]: those drills, which know the server
 //!   from outside only.
+//! - [`audit`]: the supervision log read back, checked and drawn. Knows the log's contract and nothing else of ours.
 //! - [`telemetry`]: the log, and spans for a collector.
 //! - [`runtime`]: builds all this and takes it down. [`server`]: serves one connection. [`cli`]: the commands.
 //!
@@ -32,6 +33,7 @@
 //! `actors/lane.rs` → `actors/worker_thread.rs` → `wasi/warm.rs`, and back through `actors/reply.rs`.
 
 pub mod actors;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod drill;

@@ -6,6 +6,7 @@ mod demo;
 mod drill;
 mod drilled;
 pub mod exit;
+mod log;
 mod serve;
 mod tools;
 mod validate;
@@ -44,6 +45,7 @@ Examples:
   nurones-mcp call fs.read '{\"path\":\"README.md\"}' --allow .
   nurones-mcp tools --tools ./mytools               what would be served, and what not, and why
   nurones-mcp validate ./mytools/*                  what each module needs, and how fast it is
+  nurones-mcp log check FILE                        whether a supervision log keeps its rules
 
 Environment (a flag wins over it, it wins over the config file):
   FS_ALLOWLIST=DIR,DIR:rw     like --allow        CONTEXT_ENGINE=on|off   like --context-engine
@@ -55,7 +57,8 @@ Environment (a flag wins over it, it wins over the config file):
   NURONES_LOG=FILTER          log on standard error, for example `debug` or `nurones_mcp=debug`
 
 Exit codes:
-  0 done   1 the tool failed (call), a manifest was refused (tools, validate)   64 usage or configuration
+  0 done   1 the tool failed (call), a manifest was refused (tools, validate), a rule is broken (log check)
+  64 usage or configuration, a file that cannot be read (log)
   69 the call was refused   70 internal failure   74 the client closed its end too early
   128+N ended at once by a second signal N";
 
@@ -116,6 +119,8 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Say what modules and manifests are, what they need, how fast they are, and why they would be refused.
     Validate(validate::ValidateArgs),
+    /// Check a supervision log, or show what happened as a timeline.
+    Log(log::LogArgs),
     /// Show a whole session: list, write, read, a denied escape, a crash and its repair, 10 s of 10,000 reads a second.
     Demo,
     /// Make things go wrong, one at a time, and tell whether every promise held.
@@ -145,9 +150,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };
-    match cli.command {
+    match &cli.command {
         Some(Command::Demo) => return demo::run(),
         Some(Command::Compile) => return compile::run(),
+        Some(Command::Log(args)) => return log::run(args),
         _ => {}
     }
     let config = match cli.options.resolve() {
@@ -168,5 +174,6 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Drill(args)) => drill::run(args),
         Some(Command::Demo) => demo::run(),
         Some(Command::Compile) => compile::run(),
+        Some(Command::Log(args)) => log::run(&args),
     }
 }
