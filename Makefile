@@ -4,7 +4,7 @@ CARGO ?= cargo
 # One profile for all: what is tested is what is shipped.
 RELEASE := --release --locked
 
-.PHONY: run test bench build build-wasi quick lint fmt doc ci
+.PHONY: run test fuzz bench build build-wasi quick lint fmt doc ci
 
 run: build ## build, then a whole session shown step by step
 	./target/release/nurones-mcp demo
@@ -12,6 +12,9 @@ run: build ## build, then a whole session shown step by step
 test: ## unit, property and black-box tests, and those of the guests' pure parts
 	$(CARGO) test $(RELEASE)
 	tools/build --test
+
+fuzz: ## ten million mutants of lines, manifests, configs and frames, in some minutes; see fuzz/README.md
+	NURONES_FUZZ_CASES=2000000 NURONES_FUZZ_SEED=$${NURONES_FUZZ_SEED:-$$(date +%s)} $(CARGO) test $(RELEASE) --test fuzz -- --nocapture
 
 bench: ## what the runtime costs beside bare baselines, in about two minutes; see benches/README.md
 	$(CARGO) bench --locked --bench '*'

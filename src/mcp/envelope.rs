@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use rmcp::model::RequestId;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -51,6 +52,8 @@ pub struct Refused {
 pub const PARSE_ERROR: i32 = -32700;
 /// JSON-RPC: the line is JSON but no request.
 pub const INVALID_REQUEST: i32 = -32600;
+/// JSON-RPC: the parameters make no sense.
+pub const INVALID_PARAMS: i32 = -32602;
 
 /// The members of a message, unparsed. `Option<Present>` tells `"id": null` from no id at all.
 #[derive(Deserialize)]
@@ -91,7 +94,7 @@ impl<'a> Envelope<'a> {
         if depth(line) > defaults::DEPTH {
             return Err(invalid("too_deep", "the message is nested deeper than 64 levels"));
         }
-        if members.jsonrpc.map(RawValue::get) != Some(r#""2.0""#) {
+        if !members.jsonrpc.is_some_and(is_two) {
             return Err(invalid("jsonrpc", r#"the member "jsonrpc" must be "2.0""#));
         }
         let id = id?;
@@ -102,7 +105,13 @@ impl<'a> Envelope<'a> {
         let Ok(method) = serde_json::from_str::<Cow<'_, str>>(method.get()) else {
             return Err(invalid("method", "the method must be a string"));
         };
+        // Read as a tuple, a list would fit many types.
+        let params_fit = members.params.is_none_or(|params| params.get().starts_with('{') || params.get() == "null");
         match id {
+            Some(id) if !params_fit => {
+                let message = Cow::Borrowed("the params of a request must be an object");
+                Err(Refused { id: Some(id), code: INVALID_PARAMS, reason: "params", message })
+            }
             Some(id) if method == "tools/call" => {
                 Ok(Self::Request { id, call: Some(members.params.map_or("{}", RawValue::get)) })
             }
@@ -111,6 +120,11 @@ impl<'a> Envelope<'a> {
             None => Ok(Self::Notification),
         }
     }
+}
+
+/// Whether the version is the string `2.0`, however it is escaped.
+fn is_two(version: &RawValue) -> bool {
+    version.get() == r#""2.0""# || serde_json::from_str::<Cow<'_, str>>(version.get()).is_ok_and(|text| text == "2.0")
 }
 
 /// A cancellation whose id cannot be read cancels nothing.
@@ -122,6 +136,7 @@ fn cancelled<'a>(params: Option<&RawValue>) -> Envelope<'a> {
         request_id: &'a RawValue,
     }
     let id = params
+        .filter(|params| params.get().starts_with('{'))
         .and_then(|params| serde_json::from_str::<Params<'_>>(params.get()).ok())
         .and_then(|params| parse_id(params.request_id.get()).ok());
     id.map_or(Envelope::Ignore, |id| Envelope::Cancel { id })
@@ -136,7 +151,7 @@ fn parse(line: &[u8]) -> Result<Members<'_>, Refused> {
     };
     let text = std::str::from_utf8(line).map_err(|_| not_json())?;
     if !text.starts_with('{') {
-        return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        return Err(match serde_json::from_str::<IgnoredAny>(text) {
             Err(_) => not_json(),
             Ok(_) if text.starts_with('[') => {
                 invalid_request(None, "batch", "batches are not supported; send each message on a line of its own")
@@ -145,9 +160,23 @@ fn parse(line: &[u8]) -> Result<Members<'_>, Refused> {
         });
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => invalid_request(None, "duplicate_member", "a member appears twice"),
+        // The second member is noticed before the rest of the line is read.
+        serde_json::error::Category::Data if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+            invalid_request(only_id(text), "duplicate_member", "a member appears twice")
+        }
         _ => not_json(),
     })
+}
+
+/// The id of a message with a member that appears twice, unless that is the id itself.
+fn only_id(text: &str) -> Option<RequestId> {
+    #[derive(Deserialize)]
+    struct OnlyId<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let only: OnlyId<'_> = serde_json::from_str(text).ok()?;
+    parse_id(only.id.get()).ok()
 }
 
 fn invalid_request(id: Option<RequestId>, reason: &'static str, message: &'static str) -> Refused {
@@ -192,38 +221,42 @@ fn depth(line: &[u8]) -> usize {
     deepest
 }
 
-/// The id in the first bytes of an overlong line, if it stands there as a plain top-level member.
+/// The id in the first bytes of an overlong line, if it stands there whole, as a plain top-level member.
 pub fn id_in_head(head: &[u8]) -> Option<RequestId> {
-    let text = String::from_utf8_lossy(head);
-    let mut rest = text.as_ref();
-    while let Some(position) = rest.find(r#""id""#) {
-        let before = &text[..text.len() - rest.len() + position];
-        rest = &rest[position + 4..];
-        // Only at depth 1, and only as a key: the same four characters may stand in the arguments.
-        if open_brackets(before.as_bytes()) != Some(1) {
-            continue;
+    if head.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    let (mut depth, mut string_from, mut escaped) = (0_usize, None, false);
+    for (at, &byte) in head.iter().enumerate() {
+        match (string_from, byte) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(from), b'"') => {
+                string_from = None;
+                // Only at depth 1, and only as a key: the same characters may stand in the arguments.
+                if depth == 1
+                    && &head[from..=at] == br#""id""#
+                    && let Some(value) = head[at + 1..].trim_ascii_start().strip_prefix(b":")
+                {
+                    return whole_id(value);
+                }
+            }
+            (Some(_), _) => {}
+            (None, b'"') => string_from = Some(at),
+            (None, b'{' | b'[') => depth += 1,
+            (None, b'}' | b']') => depth = depth.saturating_sub(1),
+            (None, _) => {}
         }
-        let value = rest.trim_start().strip_prefix(':')?.trim_start();
-        let mut values = serde_json::Deserializer::from_str(value).into_iter::<&RawValue>();
-        return parse_id(values.next()?.ok()?.get()).ok();
     }
     None
 }
 
-/// How many brackets are open after `bytes`; `None` inside a string.
-fn open_brackets(bytes: &[u8]) -> Option<usize> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for &byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => depth += 1,
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    (!in_string).then_some(depth)
+/// The id that `text` begins with. A number at its end may have been cut, and would be somebody else's id.
+fn whole_id(text: &[u8]) -> Option<RequestId> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
+    let raw = values.next()?.ok()?.get();
+    let ends_here = values.byte_offset() < text.len() || raw.ends_with('"');
+    parse_id(raw).ok().filter(|_| ends_here)
 }
 
 #[cfg(test)]
@@ -260,6 +293,7 @@ mod tests {
             "  \r",
             r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
             r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":{}}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":[7]}"#,
         ] {
             assert_eq!(of(ignored), Envelope::Ignore, "{ignored}");
         }
@@ -267,8 +301,15 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_a_parse_error_without_id() {
-        for line in ["{", "nope", r#"{"jsonrpc":"2.0","id":7,"meth"#, "\u{feff}{}", r#"{"a":1} x"#, "{\"a\":\"\u{1}\"}"]
-        {
+        for line in [
+            "{",
+            "nope",
+            r#"{"jsonrpc":"2.0","id":7,"meth"#,
+            "\u{feff}{}",
+            r#"{"a":1} x"#,
+            r#"{"id":7,"id":8"#,
+            "{\"a\":\"\u{1}\"}",
+        ] {
             assert_eq!(refused(line), (PARSE_ERROR, "parse_error", None), "{line}");
         }
         assert!(matches!(Envelope::of(b"{\"a\":\"\xff\"}"), Envelope::Refuse(refused) if refused.code == PARSE_ERROR));
@@ -284,12 +325,13 @@ mod tests {
             (r#"{"id":7,"method":"ping"}"#, "jsonrpc", seven.clone()),
             (r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#, "jsonrpc", seven.clone()),
             (r#"{"jsonrpc":"2.0","id":7}"#, "method", seven.clone()),
-            (r#"{"jsonrpc":"2.0","id":7,"method":8}"#, "method", seven),
+            (r#"{"jsonrpc":"2.0","id":7,"method":8}"#, "method", seven.clone()),
             (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "id", None),
             (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "id", None),
             (r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#, "id", None),
             (r#"{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}"#, "id", None),
-            (r#"{"jsonrpc":"2.0","id":7,"method":"ping","method":"x"}"#, "duplicate_member", None),
+            (r#"{"jsonrpc":"2.0","id":7,"method":"ping","method":"x"}"#, "duplicate_member", seven),
+            (r#"{"jsonrpc":"2.0","id":7,"id":8,"method":"ping"}"#, "duplicate_member", None),
         ] {
             assert_eq!(refused(line), (INVALID_REQUEST, reason, id), "{line}");
         }
@@ -317,5 +359,8 @@ mod tests {
         assert_eq!(head(r#"{"params":{"id":3,"x":"\"id\":4"},"id" : "q","#), Some(RequestId::String("q".into())));
         assert_eq!(head(r#"{"params":{"id":3,"aaaa"#), None);
         assert_eq!(head("aaaa"), None);
+        assert_eq!(head(r#"{"method":"id","id":7,"#), Some(RequestId::Number(7)), "the first is no key");
+        assert_eq!(head(r#"{"id":12"#), None, "it may go on");
+        assert_eq!(head(r#"garbage {"id":7,"#), None);
     }
 }

@@ -3,7 +3,7 @@
 //! MCP over stdio is one JSON object per line. A line longer than the limit is given up as soon as that is known, and
 //! skipped to its end; one that never ends is reported as such.
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
 /// Bytes of an overlong line that are kept to find its id.
 const HEAD_BYTES: usize = 64 << 10;
@@ -42,34 +42,26 @@ impl Framer {
         &mut self.buffer
     }
 
-    /// The next frame among the bytes so far; `None` when more are needed.
+    /// The next frame among the bytes so far; `None` when more are needed. After [`Frame::Endless`] nothing follows.
     pub fn next_frame(&mut self) -> Option<Frame> {
         if let Some(skipped) = self.skipped {
             return self.skip(skipped);
         }
-        match memchr::memchr(b'\n', &self.buffer[self.scanned..]) {
-            Some(position) => {
-                let mut line = self.buffer.split_to(self.scanned + position + 1);
-                self.scanned = 0;
-                line.truncate(line.len() - 1);
-                if line.len() <= self.line_bytes {
-                    return Some(Frame::Line(line));
-                }
-                line.truncate(HEAD_BYTES);
-                Some(Frame::TooLong(line))
-            }
-            None if self.buffer.len() > self.line_bytes => {
-                self.skipped = Some(self.buffer.len());
-                self.scanned = 0;
-                let mut head = self.buffer.split();
-                head.truncate(HEAD_BYTES);
-                Some(Frame::TooLong(head))
-            }
-            None => {
-                self.scanned = self.buffer.len();
-                None
-            }
+        let newline = memchr::memchr(b'\n', &self.buffer[self.scanned..]).map(|position| self.scanned + position);
+        self.scanned = 0;
+        if newline.unwrap_or(self.buffer.len()) > self.line_bytes {
+            // As many bytes as there are at least when this is known, however they came.
+            let head = self.buffer.split_to(HEAD_BYTES.min(self.line_bytes + 1));
+            self.skipped = Some(head.len());
+            return Some(Frame::TooLong(head));
         }
+        let Some(end) = newline else {
+            self.scanned = self.buffer.len();
+            return None;
+        };
+        let mut line = self.buffer.split_to(end + 1);
+        line.truncate(end);
+        Some(Frame::Line(line))
     }
 
     /// What stands unterminated at the end of the input.
@@ -79,19 +71,19 @@ impl Framer {
     }
 
     fn skip(&mut self, skipped: usize) -> Option<Frame> {
-        match memchr::memchr(b'\n', &self.buffer) {
-            Some(position) => {
-                let _ = self.buffer.split_to(position + 1);
-                self.skipped = None;
-                self.next_frame()
-            }
-            None => {
-                let skipped = skipped + self.buffer.len();
-                self.buffer.clear();
-                self.skipped = Some(skipped);
-                (skipped > self.endless_bytes).then_some(Frame::Endless)
-            }
+        let newline = memchr::memchr(b'\n', &self.buffer);
+        let skipped = skipped + newline.unwrap_or(self.buffer.len());
+        if skipped > self.endless_bytes {
+            return Some(Frame::Endless);
         }
+        let Some(end) = newline else {
+            self.buffer.clear();
+            self.skipped = Some(skipped);
+            return None;
+        };
+        self.buffer.advance(end + 1);
+        self.skipped = None;
+        self.next_frame()
     }
 }
 
@@ -123,7 +115,7 @@ mod tests {
         assert_eq!(
             seen,
             [
-                Frame::TooLong(b"abcdefg"[..].into()),
+                Frame::TooLong(b"abcde"[..].into()),
                 Frame::Line(b"ok"[..].into()),
                 Frame::TooLong(b"abcde"[..].into()),
                 Frame::Line(b"end"[..].into()),
@@ -136,6 +128,8 @@ mod tests {
         let mut framer = Framer::new(4, 10);
         let seen = frames(&mut framer, &[b"aaaaaaaa", b"aaaa", b"a"]);
         assert_eq!(seen.last(), Some(&Frame::Endless));
+        let whole = frames(&mut Framer::new(4, 10), &[b"aaaaaaaaaaa\nnot read any more\n"]);
+        assert_eq!(whole, seen, "also when its end comes with it");
     }
 
     proptest! {
