@@ -91,6 +91,13 @@ enum State {
     Stopped,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaker {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Gate {
@@ -99,6 +106,8 @@ pub struct Gate {
     window: Window,
     /// Times the breaker has opened without having been closed since.
     opens: u32,
+    /// Where the breaker stands for those who read the changes: a quarantine does not change that.
+    breaker: Breaker,
     /// Set from a quarantine until a call goes well.
     was_quarantined: bool,
     /// Numbers the half-open times, so that a trial call of an earlier one says nothing about this one.
@@ -109,7 +118,15 @@ impl Gate {
     /// A gate that is closed in the electrician's sense: calls flow.
     pub fn new(policy: BreakerPolicy) -> Self {
         let window = Window::new(policy.period);
-        Self { policy, state: State::Closed, window, opens: 0, was_quarantined: false, trials: 0 }
+        Self {
+            policy,
+            state: State::Closed,
+            window,
+            opens: 0,
+            breaker: Breaker::Closed,
+            was_quarantined: false,
+            trials: 0,
+        }
     }
 
     /// Whether calls flow freely.
@@ -124,8 +141,8 @@ impl Gate {
     pub fn admit(&mut self, now: Instant) -> Result<(Pass, Option<Change>), Shut> {
         match (self.state, self.shut(now)) {
             (State::Open { until }, _) if now >= until => {
-                self.half_open(true);
-                Ok((Pass::Trial(self.trials), Some(Change::HalfOpened)))
+                let change = self.half_open(true);
+                Ok((Pass::Trial(self.trials), change))
             }
             (_, Some(shut)) => Err(shut),
             (State::HalfOpen { .. }, None) => {
@@ -167,10 +184,8 @@ impl Gate {
     }
 
     /// A worker is ready.
-    pub fn worker_ready(&mut self) {
-        if matches!(self.state, State::Quarantined { .. }) {
-            self.half_open(false);
-        }
+    pub fn worker_ready(&mut self) -> Option<Change> {
+        if matches!(self.state, State::Quarantined { .. }) { self.half_open(false) } else { None }
     }
 
     /// No worker will stand any more.
@@ -178,9 +193,14 @@ impl Gate {
         self.state = State::Stopped;
     }
 
-    fn half_open(&mut self, busy: bool) {
+    fn half_open(&mut self, busy: bool) -> Option<Change> {
         self.trials += 1;
         self.state = State::HalfOpen { busy };
+        let was_open = self.breaker == Breaker::Open;
+        was_open.then(|| {
+            self.breaker = Breaker::HalfOpen;
+            Change::HalfOpened
+        })
     }
 
     fn count(&mut self, now: Instant, verdict: Verdict) -> Option<Change> {
@@ -201,7 +221,9 @@ impl Gate {
             Verdict::Faulted => vec![self.open(now, 1, 1)],
             Verdict::Good => {
                 self.state = State::Closed;
-                let closed = (std::mem::take(&mut self.opens) > 0).then_some(Change::Closed);
+                self.opens = 0;
+                let before = std::mem::replace(&mut self.breaker, Breaker::Closed);
+                let closed = (before != Breaker::Closed).then_some(Change::Closed);
                 let readmitted = std::mem::take(&mut self.was_quarantined).then_some(Change::Readmitted);
                 closed.into_iter().chain(readmitted).collect()
             }
@@ -212,6 +234,7 @@ impl Gate {
         let open = super::restart::doubled(self.policy.open, self.opens, self.policy.open_cap);
         self.opens = self.opens.saturating_add(1);
         self.window.clear();
+        self.breaker = Breaker::Open;
         self.state = State::Open { until: now + open };
         Change::Opened { open, calls, faults }
     }

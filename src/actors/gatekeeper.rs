@@ -82,7 +82,8 @@ impl Gatekeeper {
 
     /// A worker is ready.
     pub fn worker_ready(&self) {
-        self.change(Gate::worker_ready);
+        let change = self.change(Gate::worker_ready);
+        change.into_iter().for_each(|change| self.say(change));
     }
 
     /// No worker will stand any more.

@@ -28,6 +28,8 @@ pub mod restart;
 pub mod root_supervisor;
 pub mod sandboxes;
 pub mod shared;
+#[cfg(test)]
+mod simulation;
 pub mod supervision_log;
 pub mod tool_supervisor;
 pub mod tool_table;

@@ -15,8 +15,10 @@ use super::child::{Child, Circumstances, Exit, Next};
 use super::child_spec::ChildSpec;
 use super::gate::{Change, Gate, Pass, Verdict};
 use super::message::ExitReason;
-use super::supervision_log::{Reason, Record, Restart, Stamp, render};
-use crate::audit::{Checker, Entry};
+use super::supervision_log::line::{Stamp, render};
+use super::supervision_log::{Reason, Record, Restart, Server};
+use crate::audit::entry::Entry;
+use crate::audit::rules::Checker;
 use crate::config::{RestartKind, SupervisionPolicy};
 
 /// Steps of one run.
@@ -100,7 +102,8 @@ impl World {
             seq: 0,
             policy,
         };
-        world.write(Record::new("boot", "root".into()));
+        let server = Server { version: "0", context_engine: false, tools: vec!["t".to_owned()], refused: Vec::new() };
+        world.write(Record { server: Some(server), ..Record::new("boot", "root".into()) });
         (0..WORKERS).for_each(|n| world.later(Duration::ZERO, Event::Due(n)));
         for event in [Event::Call, Event::SupervisorDies, Event::WeatherChanges] {
             world.later(Duration::from_secs(1), event);
@@ -131,7 +134,8 @@ impl World {
         let stamp = Stamp { boot: "b", seq: self.seq, at, since_boot: self.now };
         self.seq += 1;
         let line = render(&record, &stamp);
-        self.log.see(&Entry::parse(&line).unwrap_or_else(|error| panic!("seed {}: {error}", self.seed)));
+        let entry: Entry = serde_json::from_slice(&line).unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
+        self.log.see(&entry);
     }
 
     fn step(&mut self) {
@@ -185,9 +189,11 @@ impl World {
     }
 
     fn ready(&mut self, n: usize) {
-        let record = self.workers[n].ready(self.instant(), false);
+        let now = self.instant();
+        let record = self.workers[n].ready(now, false);
         self.write(record);
-        self.gate.worker_ready();
+        let change = self.gate.worker_ready();
+        change.into_iter().for_each(|change| self.say(change));
         let lasts = match self.weather {
             Weather::Crashes => self.between_ms(0, 300),
             Weather::Storm => self.between_ms(0, 30_000),
@@ -208,7 +214,8 @@ impl World {
     fn exited(&mut self, n: usize, exit: &Exit, too_many_zombies: bool) {
         self.harmless[n] = exit.harmless;
         let how = Circumstances { stopping: false, too_many_zombies, jitter: self.rng.f64() };
-        let (next, records) = self.workers[n].exited(self.instant(), exit, how);
+        let now = self.instant();
+        let (next, records) = self.workers[n].exited(now, exit, how);
         records.into_iter().for_each(|record| self.write(record));
         let (wait, most) = match next {
             Next::Start(wait) => (wait, self.policy.backoff_cap),
@@ -325,6 +332,9 @@ fn a_million_steps_of_any_weather_break_no_rule() {
     for seed in (0..if given.is_some() { 1 } else { RUNS }).map(|run| first.wrapping_add(run)) {
         let _ = writeln!(std::io::stderr(), "simulating with NURONES_SIMULATION_SEED={seed}");
         let (records, trials) = run(seed);
-        assert!(records > 1000 && trials > 10, "seed {seed}: {records} records, {trials} trials: too quiet to prove it");
+        assert!(
+            records > 1000 && trials > 10,
+            "seed {seed}: {records} records, {trials} trials: too quiet to prove it"
+        );
     }
 }

@@ -52,7 +52,7 @@ impl Life {
     }
 
     fn is_up_or_starting(&self) -> bool {
-        matches!(self.state, State::Up | State::Unseen | State::Scheduled | State::Probing)
+        matches!(self.state, State::Up | State::Unseen | State::Scheduled | State::Probing | State::Escalated)
     }
 
     /// Whether it exited and nobody has said what is done about it.
@@ -114,7 +114,9 @@ impl Life {
             ("child_started", _) => 0,
             ("child_adopted" | "restart_ok", _) => last.saturating_add(1),
             // One that did not get up may count as a life or not.
-            ("child_exited", State::Scheduled | State::Probing) if entry.incarnation != Some(last) => {
+            ("child_exited", State::Scheduled | State::Probing | State::Escalated)
+                if entry.incarnation != Some(last) =>
+            {
                 last.saturating_add(1)
             }
             _ => last,
@@ -141,7 +143,8 @@ impl Life {
 
     fn judge_restart(&self, entry: &Entry) -> Result<(), Wrong> {
         let path = &entry.path;
-        if !matches!(self.state, State::Scheduled | State::Probing) {
+        // One that was given up may come back with its supervisor's successor.
+        if !matches!(self.state, State::Scheduled | State::Probing | State::Escalated) {
             return Err(("restart", format!("{path} is back and neither a restart nor a probe was announced")));
         }
         let (down_us, backoff_us) = (entry.downtime_us.unwrap_or(0), self.backoff_ms.saturating_mul(1000));
