@@ -29,6 +29,7 @@ mod hostile_commands;
 mod hygiene;
 mod lines;
 mod load;
+mod log;
 mod manifests;
 mod module_cache;
 mod modules;

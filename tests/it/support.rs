@@ -175,6 +175,11 @@ impl ServerCommand {
         Client::new(self.spawn_child())
     }
 
+    /// The same with another standard error, which the client does not read.
+    pub fn start_with_stderr(&mut self, stderr: impl Into<Stdio>) -> Client {
+        Client::new(self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap())
+    }
+
     /// Starts the server and opens a legacy session.
     pub fn start_session(&mut self) -> Client {
         let mut client = self.start();
@@ -233,16 +238,16 @@ impl Client {
             }
         });
         let stderr = Arc::new(Mutex::new(String::new()));
-        let (kept, from) = (Arc::clone(&stderr), BufReader::new(child.stderr.take().unwrap()));
-        let stderr_reader = std::thread::spawn(move || {
-            for line in from.lines().map_while(Result::ok) {
-                let mut kept = kept.lock().unwrap();
-                kept.push_str(&line);
-                kept.push('\n');
-            }
+        let kept = Arc::clone(&stderr);
+        let stderr_reader = child.stderr.take().map(|from| {
+            std::thread::spawn(move || {
+                for line in BufReader::new(from).lines().map_while(Result::ok) {
+                    kept.lock().unwrap().push_str(&(line + "\n"));
+                }
+            })
         });
         let stdin = child.stdin.take();
-        Self { child, stdin, lines, early: VecDeque::new(), stderr, stderr_reader: Some(stderr_reader), next_id: 1 }
+        Self { child, stdin, lines, early: VecDeque::new(), stderr, stderr_reader, next_id: 1 }
     }
 
     /// The server's process id.
