@@ -87,6 +87,7 @@ async fn serve(config: &Config, drill: Option<Channel>) -> Exit {
     server.stop(config.shutdown.interrupt).await;
     match ended {
         _ if escalated.is_cancelled() => Exit::Internal,
+        Ended::Failed => Exit::Internal,
         Ended::Clean => Exit::Done,
         Ended::ClientGone => Exit::ClientGone,
         Ended::GivenUp => Exit::Failed,

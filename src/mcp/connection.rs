@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rmcp::model::{JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{ErrorData, JsonRpcMessage, ServerJsonRpcMessage};
 use tokio::sync::Notify;
 
 use super::stdio::Output;
@@ -60,6 +60,13 @@ impl Connection {
             return self.tickets(|tickets| tickets.written(&[number]));
         }
         self.push(Some(number), &message);
+    }
+
+    /// Answers everything that is owed with this error.
+    pub fn answer_what_is_owed(&self, error: &ErrorData) {
+        for number in self.tickets(|tickets| tickets.owed()) {
+            self.answer(number, ServerJsonRpcMessage::error(error.clone(), None));
+        }
     }
 
     /// Puts a message into the outbox that answers no ticket.

@@ -234,16 +234,10 @@ impl StdioTransport {
                 self.shared.interrupt();
                 self.phase = Phase::Interrupting(Instant::now() + self.shutdown.interrupt);
             } else {
-                self.answer_what_is_owed();
+                // The last resort: a worker that is stuck cannot answer, but the client must not wait for ever.
+                self.connection.answer_what_is_owed(&refused_shutting_down());
                 self.phase = Phase::Over;
             }
-        }
-    }
-
-    /// The last resort: a worker that is stuck cannot answer, but the client must not wait for ever.
-    fn answer_what_is_owed(&self) {
-        for number in self.connection.tickets(|tickets| tickets.owed()) {
-            self.connection.answer(number, ServerJsonRpcMessage::error(refused_shutting_down(), None));
         }
     }
 }

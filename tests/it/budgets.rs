@@ -104,3 +104,11 @@ fn callers_limits_do_not_count_against_the_tool() {
     }
     client.assert_echoes("probe");
 }
+
+#[test]
+fn bulk_memory_operations_do_not_outlive_the_deadline() {
+    let (_sandbox, mut client) = client(json!({"deadline_ms": 200}));
+    let (code, _) = client.call_fault("probe", json!({"verb": "fill", "mb": 32, "times": 1_000_000}));
+    assert_eq!(code, "deadline_exceeded");
+    client.assert_echoes("probe");
+}

@@ -105,9 +105,9 @@ fn descriptors_and_memory_come_back() {
     let (_sandbox, mut client) = hurting();
     let mut round = || {
         for (arguments, _) in hostile() {
-            client.call_fault("probe", arguments);
             // More than half of the calls must not fail, or the breaker opens.
             client.assert_echoes("probe");
+            client.call_fault("probe", arguments);
         }
         client.assert_echoes("probe");
         (client.descriptors(), client.resident_kib())
@@ -133,8 +133,8 @@ fn a_tool_that_hangs_does_not_hold_up_another() {
     let sleeping = client.begin_call("sleeping", json!({"verb": "sleep", "ms": 3_600_000}));
     for _ in 0..50 {
         client.assert_echoes("bystander");
-        assert_eq!(client.call_fault("recursing", json!({"verb": "recurse"})).0, "tool_trapped");
         client.assert_echoes("recursing");
+        assert_eq!(client.call_fault("recursing", json!({"verb": "recurse"})).0, "tool_trapped");
     }
     let hanging = [json!(spinning), json!(sleeping)];
     assert!(client.leftovers().iter().all(|message| !hanging.contains(&message["id"])), "they still hang");

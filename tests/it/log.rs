@@ -133,7 +133,7 @@ fn processes_that_share_a_rotating_log_lose_nothing() {
     const RUNS: usize = 3;
     const TRAPS: usize = 20;
     let sandbox = sandbox();
-    let config = sandbox.write(".mcp/config.json", r#"{"supervision":{"logMaxMb":1,"logKeep":2}}"#);
+    let config = sandbox.write(".mcp/config.json", r#"{"supervision":{"logMaxMb":1,"logKeep":2,"breakerCalls":0}}"#);
     nearly_full(&sandbox.path(LOG), 1 << 20, 4000);
     std::thread::scope(|scope| {
         for _ in 0..PROCESSES {

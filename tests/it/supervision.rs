@@ -22,9 +22,9 @@ fn server(sandbox: &Sandbox) -> ServerCommand {
 }
 
 fn trap(client: &mut Client) {
-    assert_eq!(client.call_fault("probe", json!({"verb": "trap"})).0, "tool_trapped");
     // More than half of the calls must not fail, or the breaker opens.
     client.assert_echoes("probe");
+    assert_eq!(client.call_fault("probe", json!({"verb": "trap"})).0, "tool_trapped");
 }
 
 fn is(line: &Value, event: &str, path: &str) -> bool {
