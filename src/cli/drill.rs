@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::{Map, Value};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, complain, print};
-use crate::drill::catalogue::{self, Drill, Options, Outcome};
+use super::own_tool::own_tool;
+use crate::config::Config;
+use crate::drill::catalogue::{self, Drill, Options, Outcome, Part};
+use crate::drill::page::page;
 use crate::drill::report;
 use crate::drill::stage::Stop;
 use crate::load::parse_duration;
@@ -34,13 +38,28 @@ pub struct DrillArgs {
     /// How long each fault lasts, as 30s or 60m. Then times count too, which a short run only shows.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
+    /// Write a page about it to FILE.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Drill your own tool, as --config, --tools and --allow serve it: it becomes the background load, and the target
+    /// where that makes sense.
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+    /// Arguments for your tool with which a call goes well, as a JSON object.
+    #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
+    args: Option<Map<String, Value>>,
     /// Keep what the drills worked with and wrote down in DIR, which must not exist yet.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
 
-/// Runs the drills.
-pub fn run(args: DrillArgs) -> Exit {
+fn parse_arguments(text: &str) -> Result<Map<String, Value>, String> {
+    let wrong = || "must be a JSON object, for example '{\"path\":\"README.md\"}'".to_owned();
+    serde_json::from_str(text).map_err(|_| wrong())
+}
+
+/// Runs the drills. `config_file` is where `config` comes from, if from a file.
+pub fn run(config: &Config, config_file: Option<&Path>, args: DrillArgs) -> Exit {
     if args.list {
         let lines: String = catalogue::all().map(|d| format!("{} {:<18} {}\n", d.id, d.name, d.about)).collect();
         return printed(&lines);
@@ -52,6 +71,14 @@ pub fn run(args: DrillArgs) -> Exit {
             return Exit::Usage;
         }
     };
+    let arguments = args.args.clone().unwrap_or_default();
+    let own = match args.tool.as_ref().map(|tool| own_tool(config, config_file, tool, arguments)).transpose() {
+        Ok(own) => own,
+        Err(problem) => {
+            complain(&problem);
+            return Exit::Usage;
+        }
+    };
     let folder = match Folder::make(args.keep.as_deref()) {
         Ok(folder) => folder,
         Err(problem) => {
@@ -59,7 +86,7 @@ pub fn run(args: DrillArgs) -> Exit {
             return Exit::Usage;
         }
     };
-    let options = Options { duration: args.duration, prove: args.prove, own: None, stop: Stop::default() };
+    let options = Options { duration: args.duration, prove: args.prove, own, stop: Stop::default() };
     listen(options.stop.clone());
     let mut outcomes = Vec::new();
     for drill in drills {
@@ -88,6 +115,12 @@ fn conclude(outcomes: &[Outcome], args: &DrillArgs, options: &Options) -> Exit {
             return said;
         }
     }
+    if let Some(file) = &args.html
+        && let Err(error) = std::fs::write(file, page(outcomes))
+    {
+        complain(&format!("cannot write {}: {error}; name another file with --html", file.display()));
+        return Exit::Failed;
+    }
     if options.stop.is_asked() || good < outcomes.len() { Exit::Failed } else { Exit::Done }
 }
 
@@ -96,7 +129,13 @@ fn announce(drill: &Drill, args: &DrillArgs) -> Exit {
         return Exit::Done;
     }
     let with = if args.prove { format!("; with {}", drill.mutant.what) } else { String::new() };
-    printed(&format!("     {} {}: {}{with}\n", drill.id, drill.name, drill.about))
+    let own = match (&args.tool, drill.own) {
+        (None, _) => "",
+        (Some(_), Part::Target) => "; your tool is the target",
+        (Some(_), Part::Background) => "; your tool is called in the background",
+        (Some(_), Part::Nothing) => "; your tool has no part in it",
+    };
+    printed(&format!("     {} {}: {}{with}{own}\n", drill.id, drill.name, drill.about))
 }
 
 fn printed(text: &str) -> Exit {

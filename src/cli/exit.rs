@@ -12,8 +12,8 @@ use crate::wasi::contract::printable;
 pub enum Exit {
     /// 0: done.
     Done,
-    /// 1: the tool failed (`call`), a manifest was refused (`tools`, `validate`), a rule is broken (`log check`), the client sent a line without end, or
-    /// calls were lost (`nurones-load`).
+    /// 1: the tool failed (`call`), a manifest was refused (`tools`, `validate`), a rule is broken (`log check`), a drill
+    /// failed (`drill`), the client sent a line without end, or calls were lost (`nurones-load`).
     Failed,
     /// 64: the command line or the configuration is wrong.
     Usage,

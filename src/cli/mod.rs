@@ -7,6 +7,7 @@ mod drill;
 mod drilled;
 pub mod exit;
 mod log;
+mod own_tool;
 mod serve;
 mod tools;
 mod validate;
@@ -57,7 +58,8 @@ Environment (a flag wins over it, it wins over the config file):
   NURONES_LOG=FILTER          log on standard error, for example `debug` or `nurones_mcp=debug`
 
 Exit codes:
-  0 done   1 the tool failed (call), a manifest was refused (tools, validate), a rule is broken (log check)
+  0 done   1 the tool failed (call), a manifest was refused (tools, validate), a rule is broken (log check),
+    a drill failed (drill)
   64 usage or configuration, a file that cannot be read (log)
   69 the call was refused   70 internal failure   74 the client closed its end too early
   128+N ended at once by a second signal N";
@@ -156,6 +158,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Log(args)) => return log::run(args),
         _ => {}
     }
+    let config_file = cli.options.config.clone().or_else(|| std::env::var_os("NURONES_CONFIG").map(PathBuf::from));
     let config = match cli.options.resolve() {
         Ok(config) => config,
         Err(error) => {
@@ -171,7 +174,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Call(args)) => call::run(&config, &args),
         Some(Command::Tools(args)) => tools::run(&config, &args),
         Some(Command::Validate(args)) => validate::run(&config, &args),
-        Some(Command::Drill(args)) => drill::run(args),
+        Some(Command::Drill(args)) => drill::run(&config, config_file.as_deref(), args),
         Some(Command::Demo) => demo::run(),
         Some(Command::Compile) => compile::run(),
         Some(Command::Log(args)) => log::run(&args),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::findings::{Broken, Findings};
 use super::scene::Scene;
 use super::stage::{Own, Stage, Stop};
-use super::{guests, wire};
+use super::{garbage, guests, overload, wire};
 
 /// A fault, and what must hold while it happens.
 pub struct Drill {
@@ -16,12 +16,25 @@ pub struct Drill {
     pub name: &'static str,
     /// What is done and what must hold, in one line.
     pub about: &'static str,
+    /// What the person's own tool does in it.
+    pub own: Part,
     /// Sets the stage.
     pub prepare: fn(&mut Stage),
     /// Makes the fault and looks what happens.
     pub run: fn(&mut Scene) -> Result<(), Broken>,
     /// What must make it fail.
     pub mutant: Mutant,
+}
+
+/// The part of the person's own tool in a drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The fault happens to it.
+    Target,
+    /// It is called beside the fault, and must not notice.
+    Background,
+    /// None: no healthy calls are made.
+    Nothing,
 }
 
 /// A server that is broken on purpose. A drill that passes with it looks at the wrong things.
@@ -36,7 +49,8 @@ pub struct Mutant {
 
 /// Every drill, by number.
 pub fn all() -> impl Iterator<Item = &'static Drill> {
-    let mut all: Vec<&Drill> = [guests::DRILLS, wire::DRILLS].into_iter().flatten().collect();
+    let mut all: Vec<&Drill> =
+        [garbage::DRILLS, guests::DRILLS, overload::DRILLS, wire::DRILLS].into_iter().flatten().collect();
     all.sort_by_key(|drill| drill.id);
     all.into_iter()
 }

@@ -10,10 +10,12 @@
 //! | I5 | every answer comes within its deadline and 250 ms |
 //! | I6 | healthy calls never fail, and are about as fast as before the fault |
 
+use std::path::Path;
+
 use super::findings::{Broken, quantile};
 use super::history::{Class, Heard, History, Id, Outcome, Phase};
 use super::stage::Budget;
-use super::supervision::Log;
+use crate::audit;
 
 /// Beyond its deadline, an answer may take this long.
 pub const GRACE_MS: u64 = 250;
@@ -34,9 +36,12 @@ pub fn history(history: &History, budget: &Budget) -> Vec<Broken> {
     broken
 }
 
-/// I4.
-pub fn log(log: &Log) -> Vec<Broken> {
-    log.breaks().into_iter().map(|what| Broken::new("I4", what)).collect()
+/// I4: what does not make sense of the log at `path`.
+pub fn log(path: &Path) -> Vec<Broken> {
+    match audit::rules::check(path) {
+        Ok(verdict) => verdict.breaks.iter().map(|found| Broken::new("I4", found.to_string())).collect(),
+        Err(error) => vec![Broken::new("I4", format!("the supervision log cannot be read: {error}"))],
+    }
 }
 
 /// By id: how many answers are owed and whether it was cancelled; then how many came.
@@ -157,7 +162,7 @@ fn within_budget(history: &History, budget: &Budget, broken: &mut Vec<Broken>) {
     };
     let most = |of: fn(&super::history::Gauge) -> u64| history.gauges.iter().map(of).max().unwrap_or(0);
     let kib = |bytes: u64| bytes >> 10;
-    judge("memory in KiB", kib(most(|g| g.rss_bytes)), kib(before.rss_bytes + budget.rss_growth_bytes));
+    judge("memory in KiB", kib(most(|g| g.peak_bytes)), kib(before.peak_bytes + budget.rss_growth_bytes));
     judge("open descriptors", most(|g| g.fds), before.fds + budget.fds_growth);
     judge("threads", most(|g| g.threads), before.threads + budget.threads_growth);
     judge("calls in a lane", most(|g| g.queue_depth), budget.queue_depth);
@@ -271,4 +276,141 @@ pub fn healthy(rounds: &[Round]) -> Vec<Broken> {
         broken.push(Broken::new("I6", format!("the p99 of healthy calls is {seen:.2} ms, more than {limit:.2} ms")));
     }
     broken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::history::{Cancel, Gauge, Line, Request, Span};
+
+    const MS: u64 = 1_000_000;
+
+    const BUDGET: Budget =
+        Budget { rss_growth_bytes: 10 << 20, fds_growth: 5, fds_left: 2, threads_growth: 5, queue_depth: 10 };
+
+    /// Requests 0, 1, 2, … sent a millisecond after each other, with a deadline of 100 ms.
+    fn asked(count: u64) -> History {
+        let request = |id: u64| Request {
+            id,
+            class: Class::Healthy,
+            tool: "t".into(),
+            due_ns: id * MS,
+            sent_ns: id * MS,
+            deadline_ms: Some(100),
+        };
+        History { requests: (0..count).map(request).collect(), ..History::default() }
+    }
+
+    fn answer(history: &mut History, id: Option<Id>, at_ms: u64) {
+        history.lines.push(Line { recv_ns: at_ms * MS, heard: Heard::Answer(id, Outcome::Good) });
+    }
+
+    fn checks(history: &History) -> Vec<&'static str> {
+        super::history(history, &BUDGET).into_iter().map(|broken| broken.check).collect()
+    }
+
+    #[test]
+    fn each_request_has_one_answer() {
+        let mut history = asked(2);
+        answer(&mut history, Some(0), 5);
+        assert_eq!(checks(&history), ["I1"], "one is lost");
+        history.killed = true;
+        assert!(checks(&history).is_empty(), "unless the driver has seen to that");
+        history.killed = false;
+        answer(&mut history, Some(1), 5);
+        assert!(checks(&history).is_empty());
+        answer(&mut history, Some(1), 6);
+        assert_eq!(checks(&history), ["I1"], "one has two");
+        history.requests.push(Request { ..history.requests[1].clone() });
+        assert!(checks(&history).is_empty(), "an id that was sent twice is owed two");
+        answer(&mut history, Some(7), 6);
+        assert_eq!(checks(&history), ["I1"], "nobody asked");
+    }
+
+    #[test]
+    fn lines_that_name_no_id_have_their_answers() {
+        let mut history = History { unnamed: 1, ..History::default() };
+        assert_eq!(checks(&history), ["I1"]);
+        answer(&mut history, None, 1);
+        assert!(checks(&history).is_empty());
+        answer(&mut history, None, 1);
+        assert_eq!(checks(&history), ["I1"]);
+    }
+
+    #[test]
+    fn an_answer_after_its_cancel_was_processed_is_too_late() {
+        let mut history = asked(3);
+        // 1 is cancelled after 0 and 1 were sent, and before 2 was.
+        history.cancels.push(Cancel { id: 1, sent_ns: MS, after: 2 });
+        answer(&mut history, Some(0), 5);
+        answer(&mut history, Some(2), 5);
+        assert!(checks(&history).is_empty(), "none is fine");
+        let mut early = asked(3);
+        early.cancels = history.cancels.clone();
+        [0, 1, 2].into_iter().for_each(|id| answer(&mut early, Some(id), 5));
+        assert!(checks(&early).is_empty(), "it was written before anything sent after the cancel");
+        answer(&mut history, Some(1), 5);
+        assert_eq!(checks(&history), ["I1"], "2 shows that the cancel had been processed");
+    }
+
+    #[test]
+    fn every_line_is_a_message() {
+        let mut history = History::default();
+        history.lines.push(Line { recv_ns: 0, heard: Heard::Unreadable("it is no JSON object") });
+        assert_eq!(checks(&history), ["I2"]);
+    }
+
+    #[test]
+    fn what_is_used_stays_within_the_budget() {
+        let before = Gauge { rss_bytes: 1 << 20, peak_bytes: 1 << 20, fds: 10, threads: 5, queue_depth: 0 };
+        let mut history = History { gauges: vec![before, before], ..History::default() };
+        assert!(checks(&history).is_empty());
+        history.gauges[1] = Gauge { rss_bytes: 0, peak_bytes: 12 << 20, fds: 16, threads: 11, queue_depth: 11 };
+        assert_eq!(checks(&history), ["I3"; 4]);
+    }
+
+    #[test]
+    fn an_answer_comes_within_its_deadline_and_the_grace() {
+        let mut history = asked(1);
+        answer(&mut history, Some(0), 350);
+        assert!(checks(&history).is_empty());
+        history.lines[0].recv_ns += MS;
+        assert_eq!(checks(&history), ["I5"]);
+        history.deaf.push((200 * MS, 351 * MS));
+        assert!(checks(&history).is_empty(), "the driver did not listen");
+    }
+
+    /// A quiet phase and a fault of 100 calls each.
+    fn round(quiet_ms: u64, fault_ms: u64) -> History {
+        let mut history = asked(200);
+        for id in 0..200 {
+            answer(&mut history, Some(id), id + if id < 100 { quiet_ms } else { fault_ms });
+        }
+        history.spans = vec![
+            Span { phase: Phase::Quiet, from_ns: 0, until_ns: 100 * MS },
+            Span { phase: Phase::Fault, from_ns: 100 * MS, until_ns: 200 * MS },
+        ];
+        history
+    }
+
+    #[test]
+    fn healthy_calls_may_be_twice_as_slow_or_ten_milliseconds_slower() {
+        let good = |quiet_ms, fault_ms| healthy(&rounds(&round(quiet_ms, fault_ms))).is_empty();
+        assert!(good(1, 11) && !good(1, 12) && good(30, 60) && !good(30, 61));
+        let both = [rounds(&round(1, 50)), rounds(&round(1, 1))].concat();
+        assert!(healthy(&both).is_empty(), "the best round counts");
+    }
+
+    #[test]
+    fn a_healthy_call_that_fails_counts_in_every_round() {
+        let mut failing = round(1, 1);
+        failing.lines[150].heard = Heard::Answer(Some(150), Outcome::ToolError("tool_trapped".into()));
+        let mut lost = round(1, 1);
+        lost.lines.pop();
+        for history in [failing, lost] {
+            let rounds = [rounds(&history), rounds(&round(1, 1))].concat();
+            assert_eq!(rounds[0].fault.failed, 1);
+            assert_eq!(healthy(&rounds).len(), 1);
+        }
+    }
 }

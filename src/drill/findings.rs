@@ -14,10 +14,17 @@ pub struct Broken {
     pub what: String,
 }
 
+/// Characters of what was seen that are kept; a guest may say a lot.
+const TEXT_CHARS: usize = 600;
+
 impl Broken {
     /// `check` does not hold, because of `what`.
     pub fn new(check: &'static str, what: impl Into<String>) -> Self {
-        Self { check, what: what.into() }
+        let mut what = what.into();
+        if let Some((end, _)) = what.char_indices().nth(TEXT_CHARS) {
+            what.replace_range(end.., " …");
+        }
+        Self { check, what }
     }
 }
 

@@ -20,7 +20,13 @@ pub fn look(pid: u32) -> Option<Gauge> {
         line.split_whitespace().next()?.parse().ok()
     };
     let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
-    Some(Gauge { rss_bytes: field("VmRSS:")? << 10, fds, threads: field("Threads:")?, queue_depth: 0 })
+    let (rss_bytes, peak_bytes) = (field("VmRSS:")? << 10, field("VmHWM:")? << 10);
+    Some(Gauge { rss_bytes, peak_bytes, fds, threads: field("Threads:")?, queue_depth: 0 })
+}
+
+/// From now on the peak is counted anew. Where this cannot be done, an earlier one may hide a later.
+pub fn forget_peak(pid: u32) {
+    let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
 /// Calls in the fullest lane.

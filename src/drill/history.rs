@@ -121,6 +121,8 @@ pub struct Span {
 pub struct Gauge {
     /// Memory in RAM.
     pub rss_bytes: u64,
+    /// The most of it so far, between looks too.
+    pub peak_bytes: u64,
     /// Open descriptors.
     pub fds: u64,
     /// Threads.

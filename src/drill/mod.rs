@@ -20,24 +20,30 @@
 //!    `signal`, `console.arm`, and ends with `scene.end(&session)`. `scene.rounds` makes a fault again and again beside
 //!    healthy calls, with quiet times between. An `Err` ends the drill and fails it; everything is judged anyway.
 //! 4. What it measures goes into `scene.findings`: `count` (gates), `time` (gates in a long run only), `check`.
-//! 5. The `mutant` breaks the server in the one way that this drill is there to find, by config, manifest or failpoint,
+//! 5. `own` says what a person's tool (`--tool`) does in it; a target is called as `stage.own_call()` says.
+//! 6. The `mutant` breaks the server in the one way that this drill is there to find, by config, manifest or failpoint,
 //!    and says which check notices. `drill --prove NAME` has to print PROVEN.
 //!
 //! A short form takes 2 to 6 seconds. No wait is without an end, with the mutant neither.
 
 pub mod answer;
+mod bombs;
 pub mod call;
 pub mod catalogue;
 pub mod checker;
 pub mod console;
 pub mod findings;
+mod garbage;
 mod gauges;
 mod guests;
 pub mod history;
+mod overload;
+pub mod page;
 pub mod report;
 pub mod scene;
 pub mod session;
 pub mod stage;
 pub mod supervision;
 mod traffic;
+mod tries;
 mod wire;

@@ -1,5 +1,6 @@
 //! What came of drills, for a person and for a program.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::catalogue::Outcome;
@@ -22,19 +23,32 @@ pub fn json_line(outcome: &Outcome) -> String {
         .collect();
     let broken: Vec<Value> =
         outcome.findings.broken.iter().map(|broken| json!({ "check": broken.check, "what": broken.what })).collect();
-    let mut line = json!({
-        "drill": outcome.drill.id,
-        "name": outcome.drill.name,
-        "verdict": if outcome.is_good() { "pass" } else { "fail" },
-        "figures": figures,
-        "targets": targets,
-        "broken": broken,
-        "took_ms": outcome.took.as_millis() as u64,
-    });
-    if outcome.mutated {
-        line["mutant"] = json!({ "what": outcome.drill.mutant.what, "trips": outcome.drill.mutant.trips });
-    }
-    line.to_string()
+    let drill = outcome.drill;
+    let line = Line {
+        drill: drill.id,
+        name: drill.name,
+        verdict: if outcome.is_good() { "pass" } else { "fail" },
+        figures,
+        targets,
+        broken,
+        took_ms: outcome.took.as_millis() as u64,
+        mutant: outcome.mutated.then(|| json!({ "what": drill.mutant.what, "trips": drill.mutant.trips })),
+    };
+    serde_json::to_string(&line).expect("its keys are strings")
+}
+
+/// In the order in which it is read.
+#[derive(Serialize)]
+struct Line {
+    drill: &'static str,
+    name: &'static str,
+    verdict: &'static str,
+    figures: Map<String, Value>,
+    targets: Map<String, Value>,
+    broken: Vec<Value>,
+    took_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mutant: Option<Value>,
 }
 
 /// Whole numbers as such.

@@ -135,7 +135,7 @@ impl Scene {
             self.rounds.extend(rounds);
         }
         checker::healthy(&self.rounds).into_iter().for_each(|broken| self.findings.broke(broken));
-        checker::log(&self.log()).into_iter().for_each(|broken| self.findings.broke(broken));
+        checker::log(&self.stage.log()).into_iter().for_each(|broken| self.findings.broke(broken));
         self.tell_health();
         self.findings
     }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::process::Signal;
+#[cfg(target_os = "linux")]
+use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::{Value, json};
 
 use super::call::{Answer, Call};
@@ -93,7 +95,10 @@ impl Session {
             let call = Call { class: Class::Control, ..call.clone() };
             let id = self.send_call(&call, true);
             let answer = self.wait_for(id, START)?;
-            if answer.outcome != Outcome::Good {
+            // A tool that exists to fail may do so.
+            let is_warm = answer.outcome == Outcome::Good
+                || matches!(answer.outcome, Outcome::ToolError(_)) && call.tool != stage.healthy.tool;
+            if !is_warm {
                 let what = format!("the first call of {} is answered {}", call.tool, answer.message);
                 return Err(Broken::new("start", what));
             }
@@ -103,6 +108,7 @@ impl Session {
 
     /// From here on its gauges are judged.
     fn watch(&mut self) -> Result<(), Broken> {
+        gauges::forget_peak(self.pid);
         let Some(before) = gauges::look(self.pid) else { return Ok(()) };
         self.before = before;
         self.traffic.lock().history.gauges.push(before);
@@ -246,7 +252,7 @@ impl Session {
                 return Err(Broken::new("answered", format!("{what}: {why}")));
             }
             if self.stop.is_asked() {
-                return Err(Broken::new("stopped", "as asked"));
+                return Err(stopped());
             }
             self.traffic.wait(&mut state, LOOK);
         }
@@ -255,10 +261,17 @@ impl Session {
     /// Lets time pass.
     ///
     /// # Errors
-    /// When the person has had enough, or the server is gone.
+    /// When the person has had enough.
     pub fn let_pass(&self, time: Duration) -> Result<(), Broken> {
         let until = Instant::now() + time;
-        self.until(time + PATIENCE, "the server is gone", |_| (Instant::now() >= until).then_some(()))
+        while !self.stop.is_asked() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(LOOK));
+        }
+        Err(stopped())
     }
 
     /// Reads the server's output, or stops doing so.
@@ -286,10 +299,25 @@ impl Session {
 
     /// Sends the process a signal.
     pub fn signal(&self, signal: Signal) {
-        if signal == Signal::KILL {
-            self.traffic.lock().history.killed = true;
-        }
         self.server.lock().signal(signal);
+    }
+
+    /// Sets a limit that the system holds it to, for example on the size of files.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    #[cfg(target_os = "linux")]
+    pub fn limit(&self, what: Resource, most: u64) -> Result<(), Broken> {
+        let maximum = rustix::process::getrlimit(what).maximum;
+        let limit = Rlimit { current: Some(most), maximum };
+        let pid = Pid::from_raw(self.pid.cast_signed());
+        let set = rustix::process::prlimit(pid, what, limit);
+        set.map(drop).map_err(|error| Broken::new("stage", format!("a limit cannot be set: {error}")))
+    }
+
+    /// The server is about to be ended in a way that leaves requests without an answer.
+    pub fn expect_losses(&self) {
+        self.traffic.lock().history.killed = true;
     }
 
     /// How the process ended, if it does within `patience`.
@@ -348,6 +376,10 @@ impl Drop for Session {
             let _ = writer.join();
         }
     }
+}
+
+fn stopped() -> Broken {
+    Broken::new("stopped", "as asked")
 }
 
 fn line(message: &Value) -> Vec<u8> {

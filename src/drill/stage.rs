@@ -229,18 +229,24 @@ impl Stage {
         Ok(command)
     }
 
+    /// The call of the person's own tool, as part of the fault.
+    pub fn own_call(&self) -> Option<Call> {
+        self.own.as_ref().map(|own| own.call.clone())
+    }
+
     /// The folder itself.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
-/// Policy times short enough that a drill sees all of them within seconds.
+/// Policy times short enough that a drill sees all of them within seconds. The circuit breaker is off: a drill that
+/// makes one fault after the other wants to see each.
 fn scaled() -> Value {
     json!({
         "supervision": {
             "backoffBaseMs": 20, "backoffCapMs": 500, "restartIntensity": 5, "restartPeriodMs": 2000,
-            "probeAfterMs": 1000, "probeCapMs": 2000
+            "probeAfterMs": 1000, "probeCapMs": 2000, "breakerCalls": 0
         },
         "shutdown": { "drainMs": 2000, "interruptMs": 250 },
         "performance": { "maxInflight": 2048 }

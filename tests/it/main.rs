@@ -18,6 +18,7 @@ mod collector;
 mod commands;
 mod compiling;
 mod config;
+mod drill;
 mod eof;
 mod eras;
 mod frames;
