@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::findings::{Broken, Findings};
 use super::scene::Scene;
 use super::stage::{Own, Stage, Stop};
-use super::{garbage, guests, overload, wire};
+use super::{control, crash_loop, garbage, guests, overload, sweep, wire, workers};
 
 /// A fault, and what must hold while it happens.
 pub struct Drill {
@@ -49,8 +49,26 @@ pub struct Mutant {
 
 /// Every drill, by number.
 pub fn all() -> impl Iterator<Item = &'static Drill> {
-    let mut all: Vec<&Drill> =
-        [garbage::DRILLS, guests::DRILLS, overload::DRILLS, wire::DRILLS].into_iter().flatten().collect();
+    let families = [
+        control::DRILLS,
+        crash_loop::DRILLS,
+        garbage::DRILLS,
+        guests::DRILLS,
+        overload::DRILLS,
+        wire::DRILLS,
+        workers::DRILLS,
+    ];
+    let families = [
+        control::DRILLS,
+        crash_loop::DRILLS,
+        garbage::DRILLS,
+        guests::DRILLS,
+        overload::DRILLS,
+        sweep::DRILLS,
+        wire::DRILLS,
+        workers::DRILLS,
+    ];
+    let mut all: Vec<&Drill> = families.into_iter().flatten().collect();
     all.sort_by_key(|drill| drill.id);
     all.into_iter()
 }

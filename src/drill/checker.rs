@@ -206,6 +206,11 @@ pub struct Health {
     pub p99_ms: f64,
 }
 
+/// What a time may be during a fault that is `quiet_ms` without.
+pub fn limit_ms(quiet_ms: f64) -> f64 {
+    (2.0 * quiet_ms).max(quiet_ms + SLOWER_MS)
+}
+
 /// A quiet phase and the fault that followed it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Round {
@@ -218,7 +223,7 @@ pub struct Round {
 impl Round {
     /// What the 99th percentile may be during the fault.
     pub fn limit_ms(&self) -> f64 {
-        (2.0 * self.quiet.p99_ms).max(self.quiet.p99_ms + SLOWER_MS)
+        limit_ms(self.quiet.p99_ms)
     }
 
     /// Whether healthy calls were about as fast as before.

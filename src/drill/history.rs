@@ -1,7 +1,7 @@
 //! What the driver saw, in the order it saw it: what it sent and every line that came back. The checker works from
 //! this and the supervision log alone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The id of a request. The driver numbers them from 0, so it is also a position.
@@ -162,5 +162,23 @@ impl History {
             _ => None,
         });
         answers.filter(|(id, outcome)| wanted.remove(id) && is(outcome)).count() as u64
+    }
+
+    /// How long the first answers to `ids` took, in milliseconds, as far as `is` says yes to them.
+    pub fn took_ms(&self, ids: &[Id], is: impl Fn(&Outcome) -> bool) -> Vec<f64> {
+        let mut sent: HashMap<Id, u64> = ids.iter().map(|id| (*id, 0)).collect();
+        for request in &self.requests {
+            sent.entry(request.id).and_modify(|sent_ns| *sent_ns = request.sent_ns);
+        }
+        let mut took = Vec::new();
+        for line in &self.lines {
+            if let Heard::Answer(Some(id), outcome) = &line.heard
+                && let Some(sent_ns) = sent.remove(id)
+                && is(outcome)
+            {
+                took.push(line.recv_ns.saturating_sub(sent_ns) as f64 / 1e6);
+            }
+        }
+        took
     }
 }

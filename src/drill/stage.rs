@@ -264,7 +264,9 @@ fn clean(command: &mut Process) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let ours = ["NURONES_", "OTEL_"].iter().any(|prefix| text.starts_with(prefix));
-        if ours || VARIABLES.contains(&&*text) || text == "RUST_LOG" {
+        // A backtrace costs a panic 100 MB and a while.
+        if ours || VARIABLES.contains(&&*text) || ["RUST_LOG", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"].contains(&&*text)
+        {
             command.env_remove(&name);
         }
     }

@@ -19,7 +19,7 @@
 //! all answers of one read, one write for all calls that are due. It knows MCP's wire and nothing of our server.
 //!
 //! Fault drills make a load of their own that they can also disturb. They share the parts: [`Schedule`], [`Template`],
-//! [`Lines`], [`Server`], [`wake_on_time`].
+//! [`Lines`], [`Server`], [`wake_on_time`], [`cpu_of`].
 
 mod error;
 mod exchange;
@@ -46,5 +46,6 @@ pub use report::{Generator, Latency, Report, ServerUse};
 pub use run::{Observer, Phase, Progress, run};
 pub use schedule::Schedule;
 pub use server::Server;
+pub use usage::cpu_of;
 pub use wire::Template;
 pub use writer::wake_on_time;

@@ -35,7 +35,12 @@ pub(super) fn of_tree(root: u32) -> Option<Usage> {
 
 /// The CPU time of this very process.
 pub(super) fn own_cpu() -> Option<Duration> {
-    Some(TICK * process(std::process::id())?.ticks)
+    cpu_of(std::process::id())
+}
+
+/// The CPU time of process `id`, children that it waited for included; `None` when it is gone or the system does not say.
+pub fn cpu_of(id: u32) -> Option<Duration> {
+    Some(TICK * process(id)?.ticks)
 }
 
 struct Process {
