@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::findings::{Broken, Findings};
 use super::scene::Scene;
 use super::stage::{Own, Stage, Stop};
-use super::{control, crash_loop, garbage, guests, overload, sweep, wire, workers};
+use super::{control, crash_loop, garbage, guests, overload, soak, sweep, wire, workers};
 
 /// A fault, and what must hold while it happens.
 pub struct Drill {
@@ -55,15 +55,7 @@ pub fn all() -> impl Iterator<Item = &'static Drill> {
         garbage::DRILLS,
         guests::DRILLS,
         overload::DRILLS,
-        wire::DRILLS,
-        workers::DRILLS,
-    ];
-    let families = [
-        control::DRILLS,
-        crash_loop::DRILLS,
-        garbage::DRILLS,
-        guests::DRILLS,
-        overload::DRILLS,
+        soak::DRILLS,
         sweep::DRILLS,
         wire::DRILLS,
         workers::DRILLS,

@@ -29,10 +29,19 @@ const NS_PER_MS: f64 = 1e6;
 pub fn history(history: &History, budget: &Budget) -> Vec<Broken> {
     let mut broken = Vec::new();
     one_answer_each(history, &mut broken);
-    nothing_after_a_cancel(history, &mut broken);
+    nothing_after_a_cancel(history, Id::MAX, &mut broken);
     only_messages(history, &mut broken);
     within_budget(history, budget, &mut broken);
     in_time(history, &mut broken);
+    broken
+}
+
+/// What does not hold of I1, I2 and I5 for one part of a history, whose `cancels` were looked at before.
+pub(super) fn part(part: &History) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    one_answer_each(part, &mut broken);
+    only_messages(part, &mut broken);
+    in_time(part, &mut broken);
     broken
 }
 
@@ -49,21 +58,25 @@ struct Tally {
     owed: Vec<u32>,
     cancelled: Vec<bool>,
     answers: Vec<u32>,
+    /// Answers to requests that had been put away, so had all that they were owed.
+    again: u64,
     unknown: u64,
     unnamed: u64,
 }
 
 impl Tally {
     fn of(history: &History) -> Self {
-        let ids = history.requests.iter().map(|request| request.id as usize + 1).max().unwrap_or(0);
-        let (owed, cancelled, answers) = (vec![0; ids], vec![false; ids], vec![0; ids]);
-        let mut tally = Self { owed, cancelled, answers, unknown: 0, unnamed: 0 };
-        history.requests.iter().for_each(|request| tally.owed[request.id as usize] += 1);
-        history.cancels.iter().for_each(|cancel| tally.cancelled[cancel.id as usize] = true);
+        let slots = history.slots();
+        let (owed, cancelled, answers) = (vec![0; slots], vec![false; slots], vec![0; slots]);
+        let mut tally = Self { owed, cancelled, answers, again: 0, unknown: 0, unnamed: 0 };
+        let slot = |id| history.slot(id);
+        history.requests.iter().filter_map(|request| slot(request.id)).for_each(|slot| tally.owed[slot] += 1);
+        history.cancels.iter().filter_map(|cancel| slot(cancel.id)).for_each(|slot| tally.cancelled[slot] = true);
         for (_, id, _) in answers_of(history) {
-            match id {
+            match id.map(slot) {
                 None => tally.unnamed += 1,
-                Some(id) => match tally.answers.get_mut(id as usize) {
+                Some(None) => tally.again += 1,
+                Some(Some(slot)) => match tally.answers.get_mut(slot) {
                     Some(count) => *count += 1,
                     None => tally.unknown += 1,
                 },
@@ -90,20 +103,25 @@ fn one_answer_each(history: &History, broken: &mut Vec<Broken>) {
     let tally = Tally::of(history);
     let fewer_allowed = may_be_lost(history);
     let (mut lost, mut twice) = (Vec::new(), Vec::new());
-    for (id, (owed, answers)) in tally.owed.iter().zip(&tally.answers).enumerate() {
-        if answers < owed && !tally.cancelled[id] && !fewer_allowed {
+    for (slot, (owed, answers)) in tally.owed.iter().zip(&tally.answers).enumerate() {
+        let id = history.first + slot as Id;
+        if answers < owed && !tally.cancelled[slot] && !fewer_allowed {
             lost.push(id);
         }
         if answers > owed {
             twice.push(id);
         }
     }
-    let first = |ids: &[usize]| ids.iter().take(3).map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let first = |ids: &[Id]| ids.iter().take(3).map(Id::to_string).collect::<Vec<_>>().join(", ");
     if !lost.is_empty() {
         broken.push(Broken::new("I1", format!("{} requests have no answer: {} …", lost.len(), first(&lost))));
     }
     if !twice.is_empty() {
         broken.push(Broken::new("I1", format!("{} requests have too many answers: {} …", twice.len(), first(&twice))));
+    }
+    if tally.again > 0 {
+        let what = format!("{} answers are to requests that had been answered or cancelled", tally.again);
+        broken.push(Broken::new("I1", what));
     }
     if tally.unknown > 0 {
         broken.push(Broken::new("I1", format!("{} answers are to ids that were never used", tally.unknown)));
@@ -116,29 +134,27 @@ fn one_answer_each(history: &History, broken: &mut Vec<Broken>) {
 }
 
 /// The server takes lines in order. So once a request is answered that was written after a cancel, the cancel has been
-/// processed, and an answer behind that one was written too late.
-fn nothing_after_a_cancel(history: &History, broken: &mut Vec<Broken>) {
-    let mut after: Vec<Option<usize>> = Vec::new();
-    for cancel in &history.cancels {
-        let id = cancel.id as usize;
-        if after.len() <= id {
-            after.resize(id + 1, None);
+/// processed, and an answer behind that one was written too late. Looks at requests with ids before `until`.
+pub(super) fn nothing_after_a_cancel(history: &History, until: Id, broken: &mut Vec<Broken>) {
+    let mut after: Vec<Option<usize>> = vec![None; history.slots()];
+    for cancel in history.cancels.iter().filter(|cancel| cancel.id < until) {
+        if let Some(after) = history.slot(cancel.id).and_then(|slot| after.get_mut(slot)) {
+            *after = Some(cancel.after);
         }
-        after[id] = Some(cancel.after);
     }
-    let mut place = vec![0; history.requests.len()];
+    let mut place = vec![0; history.slots()];
     for (position, request) in history.requests.iter().enumerate() {
-        if let Some(place) = place.get_mut(request.id as usize) {
-            *place = position;
+        if let Some(place) = history.slot(request.id).and_then(|slot| place.get_mut(slot)) {
+            *place = history.first as usize + position;
         }
     }
     let mut latest_answered = None;
     let mut late = 0;
     for (_, id, _) in answers_of(history) {
-        let Some(id) = id.map(|id| id as usize) else { continue };
-        let cancelled_at = after.get(id).copied().flatten();
+        let Some(slot) = id.and_then(|id| history.slot(id)) else { continue };
+        let cancelled_at = after.get(slot).copied().flatten();
         late += u64::from(cancelled_at.is_some_and(|after| latest_answered.is_some_and(|latest| latest >= after)));
-        latest_answered = latest_answered.max(place.get(id).copied());
+        latest_answered = latest_answered.max(place.get(slot).copied());
     }
     if late > 0 {
         broken.push(Broken::new("I1", format!("{late} answers were written after their cancel was processed")));
@@ -168,20 +184,25 @@ fn within_budget(history: &History, budget: &Budget, broken: &mut Vec<Broken>) {
     judge("calls in a lane", most(|g| g.queue_depth), budget.queue_depth);
 }
 
-fn in_time(history: &History, broken: &mut Vec<Broken>) {
-    let ids = history.requests.iter().map(|request| request.id as usize + 1).max().unwrap_or(0);
-    let mut answered = vec![None; ids];
-    for line in &history.lines {
-        if let Heard::Answer(Some(id), _) = line.heard
-            && let Some(first @ None) = answered.get_mut(id as usize)
-        {
-            *first = Some(line.recv_ns);
+/// By slot: when the first answer came, and what it was.
+pub(super) fn first_answers(history: &History) -> Vec<Option<(u64, &Outcome)>> {
+    let mut first = vec![None; history.slots()];
+    for (position, id, outcome) in answers_of(history) {
+        let slot = id.and_then(|id| history.slot(id));
+        if let Some(first @ None) = slot.and_then(|slot| first.get_mut(slot)) {
+            *first = Some((history.lines[position].recv_ns, outcome));
         }
     }
+    first
+}
+
+fn in_time(history: &History, broken: &mut Vec<Broken>) {
+    let answered = first_answers(history);
     let mut late = 0;
     let mut worst = None;
     for request in &history.requests {
-        let (Some(deadline_ms), Some(recv_ns)) = (request.deadline_ms, answered[request.id as usize]) else { continue };
+        let answer = history.slot(request.id).and_then(|slot| answered[slot]);
+        let (Some(deadline_ms), Some((recv_ns, _))) = (request.deadline_ms, answer) else { continue };
         let on_us = history.deaf.iter().any(|(from, until)| request.sent_ns < *until && recv_ns > *from);
         let took_ms = recv_ns.saturating_sub(request.sent_ns) / 1_000_000;
         if took_ms > u64::from(deadline_ms) + GRACE_MS && !on_us {
@@ -232,15 +253,10 @@ impl Round {
     }
 }
 
-/// I6: the rounds of a history.
+/// I6: the rounds of a history. Of requests that were put away it says nothing.
 pub fn rounds(history: &History) -> Vec<Round> {
     let mut sums: Vec<(Health, Vec<f64>)> = vec![Default::default(); history.spans.len()];
-    let mut outcomes = vec![None; history.requests.iter().map(|request| request.id as usize + 1).max().unwrap_or(0)];
-    for (position, id, outcome) in answers_of(history) {
-        if let Some(first @ None) = id.and_then(|id| outcomes.get_mut(id as usize)) {
-            *first = Some((history.lines[position].recv_ns, outcome == &Outcome::Good));
-        }
-    }
+    let answered = first_answers(history);
     for request in history.requests.iter().filter(|request| request.class == Class::Healthy) {
         let place = history.spans.partition_point(|span| span.from_ns <= request.due_ns);
         let Some(index) = place.checked_sub(1) else { continue };
@@ -249,8 +265,8 @@ pub fn rounds(history: &History) -> Vec<Round> {
         }
         let (health, latencies) = &mut sums[index];
         health.calls += 1;
-        match outcomes[request.id as usize] {
-            Some((recv_ns, true)) => latencies.push(recv_ns.saturating_sub(request.due_ns) as f64 / NS_PER_MS),
+        match history.slot(request.id).and_then(|slot| answered[slot]) {
+            Some((recv_ns, Outcome::Good)) => latencies.push(recv_ns.saturating_sub(request.due_ns) as f64 / NS_PER_MS),
             _ => health.failed += 1,
         }
     }

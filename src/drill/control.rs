@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::call::Call;
-use super::catalogue::{Drill, Mutant};
+use super::catalogue::{Drill, Mutant, Part};
 use super::findings::{Broken, Target};
 use super::history::{Id, Outcome};
 use super::scene::Scene;
@@ -20,6 +20,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D14",
         name: "kill-event-bus",
         about: "kills the event bus again and again under load; it is replaced, and no call is lost or fails",
+        own: Part::Background,
         prepare: often,
         run: |scene| kill_in_turn(scene, &["root/event_bus"]),
         mutant: Mutant {
@@ -32,6 +33,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D15",
         name: "kill-supervisors",
         about: "kills context, supervisors and workers' actors under load; no call is lost or fails, no Store is dropped",
+        own: Part::Background,
         prepare: often,
         run: |scene| kill_in_turn(scene, SUPERVISORS),
         mutant: Mutant {
@@ -44,6 +46,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D16",
         name: "escalation",
         about: "kills the event bus more often than is tolerated; everything in flight is answered and the server leaves with 70",
+        own: Part::Background,
         prepare: |stage| stage.probe("probe", json!({ "workers": 2 })),
         run: escalation,
         mutant: Mutant {

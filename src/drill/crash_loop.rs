@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::catalogue::{Drill, Mutant};
+use super::catalogue::{Drill, Mutant, Part};
 use super::findings::{Broken, Target};
 use super::history::Outcome;
 use super::scene::Scene;
@@ -22,6 +22,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D04",
         name: "start-loop",
         about: "a tool that loops while it starts; ended in time, tried again, quarantined, and taken back once it is well",
+        own: Part::Background,
         prepare: |stage| {
             stage.probe("probe", json!({ "permissions": ["read"] }));
             stage.configure("supervision", json!({ "initDeadlineMs": INIT_MS }));
@@ -37,6 +38,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D12",
         name: "crash-loop",
         about: "a tool that traps while it starts; delays as the policy has them, then quarantine, which costs nothing",
+        own: Part::Background,
         prepare: |stage| stage.probe("probe", json!({ "permissions": ["read"] })),
         run: crash_loop,
         mutant: Mutant {

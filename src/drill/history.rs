@@ -134,6 +134,8 @@ pub struct Gauge {
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub struct History {
+    /// Requests with smaller ids were judged and [put away](super::past::Past).
+    pub first: Id,
     /// In the order in which they were written.
     pub requests: Vec<Request>,
     /// In the order in which they were sent.
@@ -154,6 +156,16 @@ pub struct History {
 }
 
 impl History {
+    /// The position of what belongs to `id` in a list by id; none when that was put away.
+    pub fn slot(&self, id: Id) -> Option<usize> {
+        id.checked_sub(self.first).map(|slot| slot as usize)
+    }
+
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        self.requests.iter().filter_map(|request| self.slot(request.id)).max().map_or(0, |last| last + 1)
+    }
+
     /// How many of the requests `ids` have a first answer that `is` says yes to.
     pub fn answers_to(&self, ids: &[Id], is: impl Fn(&Outcome) -> bool) -> u64 {
         let mut wanted: HashSet<Id> = ids.iter().copied().collect();

@@ -59,6 +59,16 @@ impl Scene {
         self.duration.map_or(short, |long| (short as f64 * long.as_secs_f64() / FAULT.as_secs_f64()).ceil() as u64)
     }
 
+    /// How long a drill that is all one fault lasts: as long as the person says, or `short`.
+    pub fn lasting(&self, short: Duration) -> Duration {
+        self.duration.unwrap_or(short)
+    }
+
+    /// Whether the person has said how long it lasts.
+    pub fn is_long(&self) -> bool {
+        self.duration.is_some()
+    }
+
     /// Makes the fault again and again for a while, and looks how healthy calls fare meanwhile and before; up to three
     /// times, until they fare well.
     ///

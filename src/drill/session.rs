@@ -16,6 +16,7 @@ use super::console::Console;
 use super::findings::Broken;
 use super::gauges::{self, Watcher};
 use super::history::{Cancel, Class, Gauge, History, Id, Outcome, Request};
+use super::past::Past;
 use super::stage::{DEADLINE_MS, Stage, Stop};
 use super::traffic::{Background, Reading, State, Traffic};
 use crate::load::Server;
@@ -164,7 +165,7 @@ impl Session {
     /// Takes a call back.
     pub fn cancel(&self, id: Id) {
         self.traffic.send(|state, now_ns| {
-            let after = state.history.requests.len();
+            let after = state.history.first as usize + state.history.requests.len();
             state.history.cancels.push(Cancel { id, sent_ns: now_ns, after });
             state.forgive(id);
             let params = json!({ "requestId": id });
@@ -347,6 +348,11 @@ impl Session {
     /// Looks at the history.
     pub fn history<T>(&self, look: impl FnOnce(&mut History) -> T) -> T {
         look(&mut self.traffic.lock().history)
+    }
+
+    /// Has what is settled judged and forgotten, so that a long run needs no more memory than a short one.
+    pub fn put_away(&self, past: &mut Past) {
+        self.traffic.lock().put_away(past);
     }
 
     /// Nanoseconds since the session began.

@@ -1,5 +1,6 @@
 //! The supervision log as a drill reads it: its events. Whether they make sense, [`crate::audit`] says.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 

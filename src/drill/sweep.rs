@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::catalogue::{Drill, Mutant};
+use super::catalogue::{Drill, Mutant, Part};
 use super::findings::{Broken, Target};
 use super::history::{Class, Id, Outcome};
 use super::scene::Scene;
@@ -26,6 +26,7 @@ pub const DRILLS: &[Drill] = &[Drill {
     id: "D31",
     name: "failpoint-sweep",
     about: "makes each failpoint panic, fail and take 100 ms, one at a time; every promise is kept with each of them",
+    own: Part::Background,
     prepare,
     run: sweep,
     mutant: Mutant {

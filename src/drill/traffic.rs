@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::answer::{Words, hear};
 use super::call::Answer;
 use super::history::{Class, Heard, History, Id, Line, Request};
+use super::past::Past;
 use crate::load::{Lines, Schedule, Template, wake_on_time};
 
 /// Bytes of one line; more than any result may have. Past it the server counts as one that never ends its line.
@@ -59,7 +60,7 @@ pub enum Reading {
 pub struct State {
     /// Everything so far.
     pub history: History,
-    /// By id: when it was sent, and the position of the first answer in `history.lines`.
+    /// By [slot](History::slot): when it was sent, and the position of the first answer in `history.lines`.
     asked: Vec<(u64, Option<u32>)>,
     /// Requests without an answer that are not cancelled.
     open: usize,
@@ -220,7 +221,7 @@ impl Traffic {
 impl State {
     /// Enters a request and returns its id.
     pub fn request(&mut self, class: Class, tool: Arc<str>, due_ns: u64, sent_ns: u64, deadline_ms: Option<u32>) -> Id {
-        let id = self.asked.len() as Id;
+        let id = self.history.first + self.asked.len() as Id;
         self.asked.push((sent_ns, None));
         self.open += 1;
         self.history.requests.push(Request { id, class, tool, due_ns, sent_ns, deadline_ms });
@@ -234,7 +235,7 @@ impl State {
 
     /// The first answer to `id`, with its text if it was kept.
     pub fn answer(&mut self, id: Id) -> Option<Answer> {
-        let (sent_ns, position) = self.asked[id as usize];
+        let (sent_ns, position) = *self.asked.get(self.history.slot(id)?)?;
         let line = &self.history.lines[position? as usize];
         let Heard::Answer(_, outcome) = &line.heard else { return None };
         let took = Duration::from_nanos(line.recv_ns.saturating_sub(sent_ns));
@@ -245,8 +246,23 @@ impl State {
 
     /// An answer to `id` is not owed any more.
     pub fn forgive(&mut self, id: Id) {
-        if self.asked[id as usize].1.is_none() {
+        if self.history.slot(id).is_some_and(|slot| self.asked[slot].1.is_none()) {
             self.open = self.open.saturating_sub(1);
+        }
+    }
+
+    /// Has what is settled judged and forgotten. Nobody can wait for those answers any more.
+    pub fn put_away(&mut self, past: &mut Past) {
+        let before = self.history.first;
+        past.take(&mut self.history);
+        self.asked.drain(..(self.history.first - before) as usize);
+        self.asked.iter_mut().for_each(|(_, first)| *first = None);
+        for (position, line) in self.history.lines.iter().enumerate() {
+            if let Heard::Answer(Some(id), _) = line.heard
+                && let Some((_, first @ None)) = self.history.slot(id).and_then(|slot| self.asked.get_mut(slot))
+            {
+                *first = Some(position as u32);
+            }
         }
     }
 
@@ -258,7 +274,7 @@ impl State {
     fn hear(&mut self, line: Line, text: Option<Vec<u8>>) {
         let position = self.history.lines.len() as u32;
         if let Heard::Answer(Some(id), _) = line.heard
-            && let Some((_, first @ None)) = self.asked.get_mut(id as usize)
+            && let Some((_, first @ None)) = self.history.slot(id).and_then(|slot| self.asked.get_mut(slot))
         {
             *first = Some(position);
             self.open = self.open.saturating_sub(1);

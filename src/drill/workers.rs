@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::catalogue::{Drill, Mutant};
+use super::catalogue::{Drill, Mutant, Part};
 use super::checker::{self, Health, Round, limit_ms};
 use super::findings::{Broken, Target, quantile};
 use super::history::{History, Id, Outcome, Phase};
@@ -20,6 +20,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D01",
         name: "trap-storm",
         about: "traps in a tool a hundred times a second; each is answered as such, and the next call finds a new Store",
+        own: Part::Background,
         prepare: |stage| {
             stage.probe("probe", json!({}));
             stage.configure("supervision", breaker(CALLS));
@@ -35,6 +36,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D02",
         name: "host-panic",
         about: "panics in a host function of 20 tools in turn; only the call in hand is lost, and the next is soon served",
+        own: Part::Background,
         prepare: |stage| {
             stage.probe(&nth(0), json!({}));
             // Soon healthy again: each panic is to be a tool's first.
@@ -51,6 +53,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D13",
         name: "breaker",
         about: "a tool that traps in every one of 2,000 calls a second; soon they are refused at once, until it is well",
+        own: Part::Background,
         prepare: |stage| {
             stage.probe("probe", json!({}));
             stage.configure("supervision", breaker(CALLS));
