@@ -21,6 +21,14 @@ fn server(sandbox: &Sandbox) -> ServerCommand {
     server
 }
 
+/// A server that lets a tool fail as often as it likes.
+fn patient_server(sandbox: &Sandbox) -> ServerCommand {
+    let config = sandbox.write(".mcp/config.json", r#"{"supervision":{"breakerCalls":0}}"#);
+    let mut server = server(sandbox);
+    server.arg("--config").arg(config);
+    server
+}
+
 fn trap(client: &mut Client) {
     // More than half of the calls must not fail, or the breaker opens.
     client.assert_echoes("probe");
@@ -127,7 +135,7 @@ fn a_fault_the_tool_explained_itself_is_no_matter_for_supervision() {
 fn faults_are_joined_and_their_counts_add_up() {
     const TRAPS: u64 = 60;
     let sandbox = sandbox();
-    let mut client = server(&sandbox).start_session();
+    let mut client = patient_server(&sandbox).start_session();
     (0..TRAPS).for_each(|_| trap(&mut client));
     assert!(client.finish().1.success());
     let lines = log_lines(&sandbox.path(LOG));
@@ -174,7 +182,7 @@ fn runs_one_after_the_other_are_kept_apart() {
 #[test]
 fn two_processes_can_share_one_file() {
     let sandbox = sandbox();
-    let (mut one, mut other) = (server(&sandbox).start_session(), server(&sandbox).start_session());
+    let (mut one, mut other) = (patient_server(&sandbox).start_session(), patient_server(&sandbox).start_session());
     for _ in 0..50 {
         trap(&mut one);
         trap(&mut other);
