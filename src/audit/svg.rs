@@ -112,14 +112,14 @@ fn draw_axis(out: &mut String, scale: &Scale, height: f64) {
 /// What the child is in after `entry`: a class, nothing when it is gone, `None` when the entry changes nothing.
 fn state_after(entry: &Entry) -> Option<Option<&'static str>> {
     Some(match entry.event.as_str() {
-        "child_started" | "child_adopted" | "restart_ok" => Some("up"),
+        "child_started" | "child_adopted" | "restart_ok" | "breaker_closed" => Some("up"),
         "child_exited" => Some("down"),
         "restart_scheduled" => Some("backoff"),
         "quarantined" => Some("quarantined"),
         "probe" => Some("probing"),
         "breaker_open" => Some("breaker"),
         "breaker_half_open" => Some("half"),
-        "child_stopped" | "escalated" | "breaker_closed" => None,
+        "child_stopped" | "escalated" => None,
         _ => return None,
     })
 }
