@@ -8,7 +8,7 @@ use rmcp::model::RequestId;
 
 use crate::campaign::Campaign;
 use crate::envelope::Verdict;
-use crate::{FRAMING, envelope, frame, framing, manifest};
+use crate::{FRAME, FRAMING, MANIFEST, envelope, frame, framing, manifest};
 
 /// Enough for every one of them.
 const CASES: u64 = 20_000;
@@ -70,8 +70,7 @@ fn an_id_taken_from_the_arguments_is_found() {
 
 #[test]
 fn a_manifest_refused_without_a_reason_is_found() {
-    let campaign = Campaign { name: "manifest", corpus: "manifest", tokens: manifest::TOKENS };
-    assert_found(campaign, "no mistake is named", |data| {
+    assert_found(MANIFEST, "no mistake is named", |data| {
         manifest::check_reader(data, |text| {
             manifest::ours(text).map_err(|error| match error {
                 LoadError::Manifest { path, name, mistakes } if mistakes[0].key == "isolation" => {
@@ -85,8 +84,7 @@ fn a_manifest_refused_without_a_reason_is_found() {
 
 #[test]
 fn a_frame_that_drops_a_key_is_found() {
-    let campaign = Campaign { name: "frame", corpus: "frame", tokens: frame::TOKENS };
-    assert_found(campaign, "became None", |data| {
+    assert_found(FRAME, "became None", |data| {
         frame::check_maker(data, |defaults: &FrameDefaults, given| {
             let mut given = given.clone();
             if let Some(map) = given.as_object_mut()

@@ -12,9 +12,6 @@ use std::time::{Duration, Instant};
 
 use crate::mutation::Mutator;
 
-/// Cases per target unless said otherwise: together a few seconds.
-const CASES: u64 = 100_000;
-
 /// What chance starts from unless said otherwise: the same on every machine, so that a change is what breaks a build.
 const SEED: u64 = 0x6e75_726f_6e65_7321;
 
@@ -30,6 +27,8 @@ pub struct Campaign {
     pub corpus: &'static str,
     /// Words that mean something to it.
     pub tokens: &'static [&'static str],
+    /// How many cases are tried unless the environment says so: as many as take a few seconds.
+    pub cases: u64,
 }
 
 /// An input that broke the property.
@@ -55,7 +54,7 @@ pub struct Outcome {
 impl Campaign {
     /// Runs as many cases as the environment says, and fails loudly.
     pub fn assert_holds(self, property: impl Fn(&[u8]) -> Result<(), String>) {
-        let (seed, cases) = (from_env("NURONES_FUZZ_SEED", SEED), from_env("NURONES_FUZZ_CASES", CASES));
+        let (seed, cases) = (from_env("NURONES_FUZZ_SEED", SEED), from_env("NURONES_FUZZ_CASES", self.cases));
         let outcome = self.run(seed, cases, property);
         let (slowest, slowest_case) = &outcome.slowest;
         eprintln!(

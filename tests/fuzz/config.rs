@@ -36,6 +36,17 @@ pub const TOKENS: &[&str] = &[
     "\"restartPeriodMs\"",
     "\"probeAfterMs\"",
     "\"probeCapMs\"",
+    "\"initDeadlineMs\"",
+    "\"zombies\"",
+    "\"rootIntensity\"",
+    "\"rootPeriodMs\"",
+    "\"breakerCalls\"",
+    "\"breakerPeriodMs\"",
+    "\"breakerFaultPct\"",
+    "\"breakerOpenMs\"",
+    "\"breakerOpenCapMs\"",
+    "\"logMaxMb\"",
+    "\"logKeep\"",
     "\"shutdown\"",
     "\"drainMs\"",
     "\"interruptMs\"",
@@ -51,13 +62,18 @@ pub const TOKENS: &[&str] = &[
 ];
 
 /// The numbers that a resolved config must repeat: their place in the file, and where they went.
-const NUMBERS: [(&str, fn(&Config) -> f64); 10] = [
+const NUMBERS: [(&str, fn(&Config) -> f64); 15] = [
     ("/performance/maxInflight", |config| config.performance.max_inflight as f64),
     ("/performance/batchSize", |config| config.performance.batch_size as f64),
     ("/performance/queueWatermark", |config| config.performance.queue_watermark),
     ("/supervision/backoffBaseMs", |config| config.supervision.backoff_base.as_millis() as f64),
     ("/supervision/restartIntensity", |config| config.supervision.restart_intensity as f64),
     ("/supervision/probeAfterMs", |config| config.supervision.probe_after.as_millis() as f64),
+    ("/supervision/initDeadlineMs", |config| config.supervision.init_deadline.as_millis() as f64),
+    ("/supervision/zombies", |config| config.supervision.zombies as f64),
+    ("/supervision/breakerCalls", |config| config.supervision.breaker.calls as f64),
+    ("/supervision/breakerFaultPct", |config| config.supervision.breaker.fault_pct as f64),
+    ("/supervision/breakerOpenCapMs", |config| config.supervision.breaker.open_cap.as_millis() as f64),
     ("/shutdown/drainMs", |config| config.shutdown.drain.as_millis() as f64),
     ("/shutdown/interruptMs", |config| config.shutdown.interrupt.as_millis() as f64),
     ("/cache/maxMb", |config| (config.compiling.cache_bytes >> 20) as f64),

@@ -24,6 +24,13 @@ pub const TOKENS: &[&str] = &[
     "\"tables\"",
     "\"table_elements\"",
     "\"handles\"",
+    "\"max_instance_reuse_count\"",
+    "\"max_instance_age_ms\"",
+    "\"max_idle_memory_mb\"",
+    "\"idle_timeout_ms\"",
+    "\"restart\"",
+    "\"transient\"",
+    "\"shutdown_ms\"",
     "\"warm\"",
     "\"fresh\"",
     "\"read\"",
@@ -53,7 +60,7 @@ pub const TOKENS: &[&str] = &[
     "\"required\"",
 ];
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 22] = [
     "name",
     "version",
     "entry",
@@ -70,6 +77,12 @@ const KEYS: [&str; 16] = [
     "tables",
     "table_elements",
     "handles",
+    "max_instance_reuse_count",
+    "max_instance_age_ms",
+    "max_idle_memory_mb",
+    "idle_timeout_ms",
+    "restart",
+    "shutdown_ms",
 ];
 
 /// A reader of manifests: what it reads, or what is wrong.
@@ -184,6 +197,18 @@ fn as_json(manifest: &Manifest) -> Value {
         "queue_depth": manifest.queue_depth,
         "isolation": if manifest.isolation == Isolation::Fresh { "fresh" } else { "warm" },
     });
+    let (reuse, megabyte) = (&manifest.reuse, 1 << 20);
+    written["max_instance_reuse_count"] = reuse.calls.into();
+    written["max_instance_age_ms"] = (reuse.age.as_millis() as u64).into();
+    written["idle_timeout_ms"] = (reuse.idle.as_millis() as u64).into();
+    // Half of an odd limit, its default, is no whole number.
+    if reuse.memory_bytes % megabyte == 0 {
+        written["max_idle_memory_mb"] = (reuse.memory_bytes / megabyte).into();
+    }
+    written["restart"] = manifest.restart.as_str().into();
+    if let Some(shutdown) = manifest.shutdown {
+        written["shutdown_ms"] = (shutdown.as_millis() as u64).into();
+    }
     if let Some(description) = &manifest.description {
         written["description"] = description.as_str().into();
     }

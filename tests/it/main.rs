@@ -10,6 +10,7 @@
 
 mod support;
 
+mod bad_input;
 mod budgets;
 mod call;
 mod cancel;

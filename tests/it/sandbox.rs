@@ -245,3 +245,19 @@ fn a_guest_inherits_nothing() {
     assert_eq!(seen("reader"), json!({"env": [], "args": [], "cwd": null, "preopens": [data, tools]}));
     assert_eq!(seen("writer")["preopens"], json!([data, tools]), "a path must mean the same to every tool");
 }
+
+#[test]
+fn no_tool_reaches_the_network() {
+    let sandbox = Sandbox::new();
+    sandbox.prebuilt_tool("probe", "probe", json!({"permissions": ["read", "write"]}));
+    let mut client = sandbox.server().start_session();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let denied = client.call_fault("probe", json!({"verb": "connect", "address": format!("127.0.0.1:{port}")}));
+    assert_eq!(denied.0, "permission_denied", "{}", denied.1);
+    // Not even a name is looked up.
+    client.call_fault("probe", json!({"verb": "connect", "address": format!("localhost:{port}")}));
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+}

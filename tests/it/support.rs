@@ -291,6 +291,11 @@ impl Client {
         self.stdin.as_mut().expect("the input is open").write_all(bytes).unwrap();
     }
 
+    /// Sends bytes, and says whether anybody took them.
+    pub fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.stdin.as_mut().expect("the input is open").write_all(bytes).is_ok()
+    }
+
     /// Sends a line.
     pub fn send_line(&mut self, line: &str) {
         self.send_bytes(format!("{line}\n").as_bytes());

@@ -145,6 +145,41 @@ fn documents_name_only_files_that_exist() {
     assert!(checked > 10, "only {checked} names were found; the rule above no longer finds them");
 }
 
+/// The tests named `file::name` in a document.
+fn named_tests(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let plain =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c));
+    let pairs = backticked(text).into_iter().filter_map(|word| word.split_once("::"));
+    pairs.filter(move |(file, name)| plain(file) && plain(name))
+}
+
+#[test]
+fn documents_name_only_tests_that_exist() {
+    let mut checked = 0;
+    for (document, text) in files("docs", &[".md"]).into_iter().chain(files("", &["SECURITY.md"])) {
+        for (file, name) in named_tests(&text) {
+            let path = root().join(format!("tests/it/{file}.rs"));
+            let source = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                source.contains(&format!("#[test]\nfn {name}() {{")),
+                "{document} names {file}::{name}, which is no test"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 80, "only {checked} names were found; the rule above no longer finds them");
+}
+
+#[test]
+fn every_row_about_bad_input_is_shown_by_a_test() {
+    let text = std::fs::read_to_string(root().join("docs/bad-input.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| input |"));
+    for row in rows {
+        let shown = row.rsplit('|').nth(1).unwrap();
+        assert!(named_tests(shown).next().is_some(), "no test shows this: {row}");
+    }
+}
+
 #[test]
 fn the_layout_in_the_library_page_is_the_one_on_disk() {
     let page = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();

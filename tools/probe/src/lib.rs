@@ -3,6 +3,7 @@
 mod bindings;
 mod files;
 mod hostile;
+mod network;
 mod start;
 mod verb;
 mod view;
@@ -66,6 +67,7 @@ fn run(verb: Verb) -> Result<Outcome, ToolError> {
         Verb::PrintMany { bytes } => files::print_many(bytes).and_then(text),
         Verb::Read { path } => files::read(&path).and_then(text),
         Verb::Write { path, content } => files::write(&path, &content).and_then(text),
+        Verb::Connect { address } => network::connect(&address).and_then(text),
         Verb::Log { text: line, n } => {
             (0..n).for_each(|_| host::log(LogLevel::Info, &line));
             text(format!("logged {n} lines"))

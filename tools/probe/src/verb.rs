@@ -49,6 +49,10 @@ pub enum Verb {
         path: String,
         content: String,
     },
+    /// Opens a TCP connection to a host and port.
+    Connect {
+        address: String,
+    },
     Log {
         text: String,
         #[serde(default = "once")]
@@ -85,7 +89,7 @@ pub const SCHEMA: &str = r#"{
       "type": "string",
       "enum": [
         "echo", "sleep", "spin", "burn", "trap", "exit", "alloc", "fill", "recurse", "open_many", "print_many", "read",
-        "write", "log", "progress", "panic", "input_required", "big", "count", "context", "random", "env"
+        "write", "connect", "log", "progress", "panic", "input_required", "big", "count", "context", "random", "env"
       ],
       "description": "What to do."
     },
@@ -95,6 +99,7 @@ pub const SCHEMA: &str = r#"{
     "mb": { "type": "integer", "minimum": 0, "description": "alloc, fill: megabytes; alloc without it, without end." },
     "times": { "type": "integer", "minimum": 0, "description": "fill: rounds." },
     "path": { "type": "string", "description": "read, write, open_many: the file." },
+    "address": { "type": "string", "description": "connect: host and port." },
     "content": { "type": "string", "description": "write: the new content." },
     "n": { "type": "integer", "minimum": 0, "description": "open_many: descriptors; log: lines." },
     "bytes": { "type": "integer", "minimum": 0, "description": "big, random, print_many: how much." },
