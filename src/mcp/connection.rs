@@ -4,6 +4,7 @@
 //! by the reader: past [`OUTPUT_BUFFER_BYTES`](defaults::OUTPUT_BUFFER_BYTES) it stops reading until the client has
 //! read. Nobody else waits.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 use rmcp::model::{ErrorData, JsonRpcMessage, ServerJsonRpcMessage};
 use tokio::sync::Notify;
 
+use super::caught::caught;
 use super::stdio::Output;
 use super::tickets::{Number, Tickets};
 use crate::config::defaults;
@@ -162,17 +164,19 @@ impl Connection {
                 self.filled.notified().await;
                 continue;
             }
-            let result = match points::OUTPUT_WRITE.hit() {
-                Ok(()) => output.write(bytes).await,
-                Err(injected) => Err(injected.into()),
-            };
+            // A writer that is gone without a word would be waited for.
+            let write = pin!(async {
+                points::OUTPUT_WRITE.hit()?;
+                output.write(bytes).await
+            });
+            let result = caught(write).await.unwrap_or_else(|panicked| Err(panicked.into()));
             self.outbox.lock().being_written = 0;
             self.tickets(|tickets| tickets.written(&answers));
             match result {
                 Ok(buffer) => spare = small_enough(buffer),
                 Err(_) if points::IGNORE_BROKEN_PIPE.hit().is_err() => {}
                 Err(error) => {
-                    tracing::debug!(%error, "the client closed its end");
+                    tracing::debug!(%error, "the client cannot be written to");
                     self.broken.store(true, Ordering::SeqCst);
                 }
             }

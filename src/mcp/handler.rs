@@ -3,9 +3,7 @@
 //! Both protocol eras come in here; rmcp tells them apart and shapes the results. A handler that panics is answered
 //! with −32603 instead of never.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
 use rmcp::model::*;
@@ -15,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::admission::{self, Admitted, Denied};
 use super::call_span::CallSpan;
+use super::caught::caught;
 use super::tool_list::ToolList;
 use super::{error, tools};
 use crate::actors::message::CallOutcome;
@@ -126,15 +125,6 @@ async fn notify(context: &RequestContext<RoleServer>, token: &ProgressToken, rep
     let _ = context.peer.notify_progress(params).await;
 }
 
-/// Runs a handler; a panic becomes an internal error.
-async fn caught<T>(mut handler: Pin<&mut impl Future<Output = Result<T, ErrorData>>>) -> Result<T, ErrorData> {
-    let result = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(_) => std::task::Poll::Ready(Err(())),
-    });
-    result.await.unwrap_or_else(|()| Err(error::host_bug()))
-}
-
 /// Modern clients want to know who answered on every result.
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
@@ -186,6 +176,7 @@ impl ServerHandler for ToolHandler {
         let modern = is_modern(&context);
         let mut span = CallSpan::begin(&context);
         let result = caught(pin!(self.call(request, context, &mut span))).await;
+        let result = result.unwrap_or_else(|_| Err(error::host_bug()));
         span.end(&result);
         let mut result = result?;
         if modern {

@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod call_span;
+pub mod caught;
 pub mod connection;
 pub mod envelope;
 pub mod error;

@@ -7,6 +7,7 @@
 //!
 //! `receive` is cancel-safe, as rmcp polls it inside a `select!`: everything it knows is in `self`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio_util::sync::CancellationToken;
 
+use super::caught::caught;
 use super::connection::Connection;
 use super::envelope::{Envelope, INVALID_REQUEST, Refused, id_in_head};
 use super::error::{refused_inflight, refused_shutting_down};
@@ -289,10 +291,16 @@ impl Transport<RoleServer> for StdioTransport {
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        if matches!(self.phase, Phase::Reading)
-            && let Some(message) = self.read().await
-        {
-            return Some(message);
+        if matches!(self.phase, Phase::Reading) {
+            let read = caught(pin!(self.read())).await;
+            match read {
+                Ok(Some(message)) => return Some(message),
+                Ok(None) => {}
+                Err(panicked) => {
+                    tracing::error!("{panicked} while it read; ending as if the input were over");
+                    let _: Option<()> = self.input_over();
+                }
+            }
         }
         self.drain().await;
         self.connection.finish();

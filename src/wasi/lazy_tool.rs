@@ -120,7 +120,10 @@ impl LazyTool {
         let tool = Arc::clone(self);
         tokio::spawn(async move {
             let (manifest, wanted) = (tool.manifest.clone(), tool.wanted.clone());
-            match tool.loader.load(manifest, tool.key, !tool.is_described(), wanted).await {
+            let (loader, key, ask) = (Arc::clone(&tool.loader), tool.key, !tool.is_described());
+            // A task of its own, as somebody waits for its outcome even if it panics.
+            let loading = tokio::spawn(async move { loader.load(manifest, key, ask, wanted).await });
+            match loading.await.unwrap_or_else(|_| Err(LoadError::Module("loading it panicked".to_owned()))) {
                 Err(error @ LoadError::NotNow(_)) => tool.give_up_for_now(&error),
                 loaded => tool.settle(loaded),
             }
