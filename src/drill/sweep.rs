@@ -208,8 +208,8 @@ impl Case {
 
     /// Makes the load with the point armed; then the server has to be whole.
     fn survive(self, stage: &Stage, session: &Session) -> Result<(), Broken> {
-        session.console.obey(&self.arming())?;
         let before = session.console.acted(self.point)?;
+        session.console.obey(&self.arming())?;
         let ids = self.load(stage, session)?;
         ids.iter().try_for_each(|id| session.wait(*id).map(drop))?;
         if session.console.acted(self.point)? == before {
@@ -266,7 +266,8 @@ impl Case {
         session.console.obey(&self.arming())?;
         match self.point {
             "root.spawn" => session.console.kill("root/event_bus")?,
-            // The read that is under way still takes it.
+            // Something to read, or to write an answer for. The one is owed nothing, as it may not be read any more.
+            "input.read" => session.send_raw(b"\n".to_vec(), 0),
             _ => drop(session.request("ping", &json!({}))),
         }
         let status = session.ended_within(2 * PATIENCE);
