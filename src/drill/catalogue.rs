@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::findings::{Broken, Findings};
 use super::scene::Scene;
 use super::stage::{Own, Stage, Stop};
-use super::{control, crash_loop, garbage, guests, overload, soak, sweep, wire, workers};
+use super::{cached, control, crash_loop, garbage, guests, modules, overload, soak, sweep, wire, workers};
 
 /// A fault, and what must hold while it happens.
 pub struct Drill {
@@ -50,10 +50,12 @@ pub struct Mutant {
 /// Every drill, by number.
 pub fn all() -> impl Iterator<Item = &'static Drill> {
     let families = [
+        cached::DRILLS,
         control::DRILLS,
         crash_loop::DRILLS,
         garbage::DRILLS,
         guests::DRILLS,
+        modules::DRILLS,
         overload::DRILLS,
         soak::DRILLS,
         sweep::DRILLS,

@@ -27,7 +27,9 @@
 //! A short form takes 2 to 6 seconds. No wait is without an end, with the mutant neither.
 
 pub mod answer;
+mod assemble;
 mod bombs;
+mod cached;
 pub mod call;
 pub mod catalogue;
 pub mod checker;
@@ -39,6 +41,7 @@ mod garbage;
 mod gauges;
 mod guests;
 pub mod history;
+mod modules;
 mod overload;
 pub mod page;
 pub mod past;

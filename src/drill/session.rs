@@ -138,6 +138,11 @@ impl Session {
         self.wait(id)
     }
 
+    /// Sends a call, to [wait](Session::wait_for) for its answer, whose text is kept, later.
+    pub fn ask_later(&self, call: &Call) -> Id {
+        self.send_call(call, true)
+    }
+
     /// Sends a request of another method; the text of its answer is kept.
     pub fn request(&self, method: &str, params: &Value) -> Id {
         self.send(method, params, true, |state, now_ns| state.request(Class::Control, "".into(), now_ns, now_ns, None))

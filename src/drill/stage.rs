@@ -177,6 +177,16 @@ impl Stage {
         self.folder.join("files")
     }
 
+    /// From now on compiled modules are kept in a folder of this drill alone, which is empty at first.
+    pub fn own_cache(&mut self) {
+        self.cache = self.folder.join("cache");
+    }
+
+    /// The folder of compiled modules.
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
     /// The folder of manifests and modules.
     pub fn tools_folder(&self) -> PathBuf {
         self.folder.join("tools")
