@@ -151,6 +151,8 @@ impl ExitReason {
     pub fn text(&self) -> &str {
         match self {
             Self::Shutdown | Self::Wedged => "",
+            // ractor's word for it, which the kind says already.
+            Self::Killed(text) if text == "killed" => "",
             Self::HostPanic(text) | Self::InitFailed(text) | Self::Killed(text) => text,
         }
     }

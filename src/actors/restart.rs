@@ -68,12 +68,22 @@ pub struct RestartWindow {
     last_delay: Duration,
     /// What chance added to the last delay, or took from it.
     last_jitter_ms: i64,
+    /// Exits that counted at the last one.
+    counted: usize,
 }
 
 impl RestartWindow {
     /// A child with no history.
     pub fn new(policy: RestartPolicy) -> Self {
-        Self { policy, exits: VecDeque::new(), attempts: 0, probes: 0, last_delay: Duration::ZERO, last_jitter_ms: 0 }
+        Self {
+            policy,
+            exits: VecDeque::new(),
+            attempts: 0,
+            probes: 0,
+            last_delay: Duration::ZERO,
+            last_jitter_ms: 0,
+            counted: 0,
+        }
     }
 
     /// What chance added to the last delay, or took from it.
@@ -92,15 +102,16 @@ impl RestartWindow {
         } else {
             self.exits.retain(|exit| now.saturating_duration_since(*exit) < self.policy.period);
             self.exits.push_back(now);
+            self.counted = self.exits.len();
             if self.exits.len() >= self.policy.intensity { self.quarantine() } else { self.backoff(jitter) }
         };
         self.last_delay = decision.delay();
         decision
     }
 
-    /// How many exits count at the moment, for the log.
+    /// How many exits counted at the last one, for the log.
     pub fn count(&self) -> usize {
-        self.exits.len()
+        self.counted
     }
 
     /// The policy's intensity, for the log.

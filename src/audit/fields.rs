@@ -35,7 +35,7 @@ pub fn check(entry: &Entry) -> Option<Wrong> {
 fn required(event: &str) -> &'static [&'static str] {
     match event {
         "boot" => &["server"],
-        "child_started" | "child_adopted" => &["incarnation"],
+        "child_started" => &["incarnation"],
         "child_exited" => &["incarnation", "reason"],
         "restart_scheduled" | "quarantined" => &["restart.backoff_ms"],
         "restart_ok" => &["incarnation", "downtime_us"],
@@ -68,7 +68,7 @@ fn check_path(entry: &Entry) -> Option<Wrong> {
         "boot" | "stopped" | "failpoint" | "shutdown_phase" | "log_rotated" | "log_dropped" => {
             (entry.path == "root", "root")
         }
-        "call_faulted" | "quarantined" | "probe" | "child_adopted" | "worker_abandoned" => {
+        "call_faulted" | "quarantined" | "probe" | "worker_abandoned" => {
             (matches!(below_root[..], ["tools", _, _]), "a worker, root/tools/NAME/wN")
         }
         "readmitted" | "breaker_open" | "breaker_half_open" | "breaker_closed" | "tool_refused" => {

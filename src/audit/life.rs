@@ -32,7 +32,7 @@ pub struct Life {
 
 /// Whether `event` is about a child's life.
 pub fn is_of_a_life(event: &str) -> bool {
-    follows_exit(event) || matches!(event, "child_started" | "child_adopted" | "child_exited" | "probe" | "restart_ok")
+    follows_exit(event) || matches!(event, "child_started" | "child_exited" | "probe" | "restart_ok")
 }
 
 fn follows_exit(event: &str) -> bool {
@@ -69,7 +69,7 @@ impl Life {
         self.incarnation = if misplaced.is_some() { entry.incarnation.or(due) } else { due };
         let wrong = misplaced.or_else(|| expect_incarnation(entry, due).err());
         self.state = match entry.event.as_str() {
-            "child_started" | "child_adopted" | "restart_ok" => State::Up,
+            "child_started" | "restart_ok" => State::Up,
             "child_exited" => State::Exited,
             "restart_scheduled" => State::Scheduled,
             "quarantined" => State::Quarantined,
@@ -94,7 +94,6 @@ impl Life {
             "child_started" if self.state != State::Unseen => {
                 Err(("started", format!("{} starts for the second time in one boot", entry.path)))
             }
-            "child_adopted" => self.judge_adoption(entry),
             "child_exited" if !self.is_up_or_starting() => {
                 Err(("exit", format!("{} exits and was neither up nor starting", entry.path)))
             }
@@ -112,7 +111,7 @@ impl Life {
         let Some(last) = self.incarnation else { return entry.incarnation };
         Some(match (entry.event.as_str(), self.state) {
             ("child_started", _) => 0,
-            ("child_adopted" | "restart_ok", _) => last.saturating_add(1),
+            ("restart_ok", _) => last.saturating_add(1),
             // One that did not get up may count as a life or not.
             ("child_exited", State::Scheduled | State::Probing | State::Escalated)
                 if entry.incarnation != Some(last) =>
@@ -121,16 +120,6 @@ impl Life {
             }
             _ => last,
         })
-    }
-
-    fn judge_adoption(&self, entry: &Entry) -> Result<(), Wrong> {
-        if self.state != State::Up {
-            return Err(("adopted", format!("{} is taken over and was not up", entry.path)));
-        }
-        if !entry.adopted {
-            return Err(("adopted", format!("{} is taken over without `adopted`", entry.path)));
-        }
-        Ok(())
     }
 
     fn judge_consequence(&self, entry: &Entry) -> Result<(), Wrong> {
@@ -158,7 +147,7 @@ impl Life {
 /// Whether `entry` begins or ends the life that is `due`. What follows an exit may name either.
 fn expect_incarnation(entry: &Entry, due: Option<u64>) -> Result<(), Wrong> {
     let (event, path) = (entry.event.as_str(), &entry.path);
-    let counts = matches!(event, "child_started" | "child_adopted" | "child_exited" | "restart_ok");
+    let counts = matches!(event, "child_started" | "child_exited" | "restart_ok");
     match (entry.incarnation, due) {
         (Some(said), Some(due)) if counts && said != due => {
             Err(("incarnation", format!("{event} at {path} has the incarnation {said}, where {due} is due")))

@@ -12,7 +12,6 @@ pub fn of(entry: &Entry) -> String {
             .as_ref()
             .map_or("boot".to_owned(), |server| format!("boot of {} with {}", server.version, server.tools.join(", "))),
         "child_started" => format!("started{incarnation}"),
-        "child_adopted" => format!("taken over{incarnation}"),
         "child_exited" => format!("exited{incarnation}: {}{}", why(entry), life(entry)),
         "restart_scheduled" => format!("restart {}", delay(entry)),
         "quarantined" => format!("quarantined, next try {}", delay(entry)),

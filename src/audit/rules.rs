@@ -185,7 +185,6 @@ impl Checker {
             "quarantined" => (counts.exits, counts.quarantines) = (counts.exits + 1, counts.quarantines + 1),
             "restart_ok" => counts.restarts += 1,
             "readmitted" => counts.readmissions += 1,
-            "child_adopted" => counts.adoptions += 1,
             "call_faulted" => counts.call_faults += entry.count.unwrap_or(1),
             "breaker_open" => counts.breakers_opened += 1,
             "log_dropped" => counts.dropped += entry.count.unwrap_or(0),

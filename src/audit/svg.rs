@@ -112,7 +112,7 @@ fn draw_axis(out: &mut String, scale: &Scale, height: f64) {
 /// What the child is in after `entry`: a class, nothing when it is gone, `None` when the entry changes nothing.
 fn state_after(entry: &Entry) -> Option<Option<&'static str>> {
     Some(match entry.event.as_str() {
-        "child_started" | "child_adopted" | "restart_ok" | "breaker_closed" => Some("up"),
+        "child_started" | "restart_ok" | "breaker_closed" => Some("up"),
         "child_exited" => Some("down"),
         "restart_scheduled" => Some("backoff"),
         "quarantined" => Some("quarantined"),

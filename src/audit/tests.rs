@@ -46,14 +46,13 @@ fn eventful() -> Vec<Value> {
         exit(0),
         json!({"event": "restart_scheduled", "path": WORKER, "restart": restart(50)}),
         back(1, 50_000),
-        json!({"event": "child_adopted", "path": WORKER, "incarnation": 2, "adopted": true}),
-        exit(2),
+        exit(1),
         json!({"event": "quarantined", "path": WORKER, "restart": restart(1000)}),
         json!({"event": "probe", "path": WORKER}),
-        exit(3),
+        exit(2),
         json!({"event": "quarantined", "path": WORKER, "restart": restart(2000)}),
         json!({"event": "probe", "path": WORKER}),
-        back(4, 2_000_000),
+        back(3, 2_000_000),
         json!({"event": "readmitted", "path": TOOL}),
         json!({"event": "breaker_open", "path": TOOL, "restart": restart(5000), "count": 20, "reason": reason}),
         json!({"event": "breaker_half_open", "path": TOOL}),
@@ -104,7 +103,7 @@ fn a_sound_log_breaks_nothing() {
     assert!(verdict.is_clean() && verdict.notes.is_empty(), "{verdict:#?}");
     assert_eq!(
         verdict.summary(),
-        "28 records, 1 boot, 4 exits, 2 restarts, 1 adoption, 2 quarantines, 1 opened breaker, 12 call faults: no rule \
+        "27 records, 1 boot, 4 exits, 2 restarts, 2 quarantines, 1 opened breaker, 12 call faults: no rule \
          broken"
     );
     // A live server, or one that was killed: its log ends anywhere, but not before an end that was announced.
@@ -154,24 +153,16 @@ fn a_child_starts_once_with_incarnation_0() {
     let again = json!({"event": "child_started", "path": WORKER, "incarnation": 0});
     assert_change_breaks("started", |lines| {
         // In the place of the restart, so that only this is wrong.
-        let place = at("child_adopted", 0);
-        lines.splice(place - 1..=place, [again.clone()]);
+        let place = at("restart_ok", 0);
+        lines[place] = again.clone();
         // Its later incarnations count from there.
-        for line in &mut lines[place..] {
+        for line in &mut lines[place + 1..] {
             if let Some(incarnation) = line["incarnation"].as_u64().filter(|_| line["path"] == WORKER) {
-                line["incarnation"] = json!(incarnation - 2);
+                line["incarnation"] = json!(incarnation - 1);
             }
         }
     });
     assert_change_breaks("incarnation", |lines| lines[at("child_started", 0)]["incarnation"] = json!(1));
-}
-
-#[test]
-fn only_a_running_worker_is_taken_over() {
-    let adopted = |incarnation: u64| json!({"event": "child_adopted", "path": WORKER, "incarnation": incarnation, "adopted": true});
-    assert_change_breaks("adopted", |lines| lines[at("child_adopted", 0)]["adopted"] = json!(false));
-    assert_change_breaks("incarnation", |lines| lines[at("child_adopted", 0)]["incarnation"] = json!(7));
-    assert_breaks("adopted", &numbered(vec![eventful().remove(0), adopted(1)]));
 }
 
 #[test]
@@ -318,7 +309,7 @@ fn every_event_carries_what_it_must_and_stands_where_it_belongs() {
     assert_change_breaks("path", |lines| lines[at("worker_abandoned", 0)]["path"] = json!(TOOL));
     assert_change_breaks("path", |lines| lines[at("stopped", 0)]["path"] = json!("root/tools"));
     assert_change_breaks("path", |lines| lines[at("readmitted", 0)]["path"] = json!(WORKER));
-    assert_change_breaks("version", |lines| lines[at("child_adopted", 0)]["v"] = json!(2));
+    assert_change_breaks("version", |lines| lines[at("probe", 0)]["v"] = json!(2));
 }
 
 #[test]

@@ -42,8 +42,6 @@ pub struct Counts {
     pub quarantines: u64,
     /// Tools out of quarantine.
     pub readmissions: u64,
-    /// Running workers that a new supervisor took up.
-    pub adoptions: u64,
     /// Calls that met a fault.
     pub call_faults: u64,
     /// Times a breaker opened.
@@ -98,7 +96,6 @@ impl Verdict {
         for (number, noun) in [
             (counts.exits, "exit"),
             (counts.restarts, "restart"),
-            (counts.adoptions, "adoption"),
             (counts.quarantines, "quarantine"),
             (counts.breakers_opened, "opened breaker"),
             (counts.call_faults, "call fault"),

@@ -340,7 +340,8 @@ mod tests {
     #[test]
     fn nesting_is_bounded_and_brackets_in_strings_do_not_count() {
         let nested = |n: usize| {
-            format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":{}{}}}"#, "[".repeat(n), "]".repeat(n))
+            let list = ["[".repeat(n - 1), "]".repeat(n - 1)].concat();
+            format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":{{"a":{list}}}}}"#)
         };
         assert!(matches!(Envelope::of(nested(63).as_bytes()), Envelope::Request { .. }));
         assert_eq!(refused(&nested(64)), (INVALID_REQUEST, "too_deep", Some(RequestId::Number(7))));

@@ -119,7 +119,6 @@ fn alone(record: &Record) -> String {
         }
         "readmitted" => format!("{who} is out of quarantine"),
         "child_started" => format!("{who} started"),
-        "child_adopted" => format!("{who} goes on under a new supervisor{}", life(record)),
         "probe" => format!("{who} is tried once"),
         "call_faulted" => format!("{who}: a call failed ({}), counted {count}", why(record)),
         "breaker_open" => {
