@@ -21,7 +21,7 @@ use crate::load::parse_duration;
 #[derive(Debug, Args)]
 pub struct DrillArgs {
     /// Drills by number or name, for example D03 or runaway-loop.
-    #[arg(value_name = "NAME", required_unless_present_any = ["list", "all"])]
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Say which drills there are.
     #[arg(long, conflicts_with_all = ["names", "all"])]
@@ -65,6 +65,10 @@ pub fn run(config: &Config, config_file: Option<&Path>, args: DrillArgs) -> Exit
         return printed(&lines);
     }
     let drills = match chosen(&args) {
+        Ok(drills) if drills.is_empty() => {
+            complain("say which drills by number or name, or --all; `nurones-mcp drill --list` shows them");
+            return Exit::Usage;
+        }
         Ok(drills) => drills,
         Err(unknown) => {
             complain(&format!("there is no drill {unknown}; see `nurones-mcp drill --list`"));

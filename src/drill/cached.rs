@@ -74,6 +74,8 @@ fn prepare(stage: &mut Stage) {
         stage.tool(name, &assemble::saying(name), json!({}));
     }
     stage.arm(COMPILER, Doing::DelayMs(0));
+    // A worker holds one, and all are loaded under way.
+    stage.budget.fds_left += DAMAGES.len() as u64 + 1;
 }
 
 fn cache_corrupt(scene: &mut Scene) -> Result<(), Broken> {

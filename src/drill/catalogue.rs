@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::findings::{Broken, Findings};
 use super::scene::Scene;
 use super::stage::{Own, Stage, Stop};
-use super::{cached, control, crash_loop, garbage, guests, modules, overload, soak, sweep, wire, workers};
+use super::{cached, control, crash_loop, garbage, guests, modules, overload, soak, stalls, sweep, wire, workers};
 
 /// A fault, and what must hold while it happens.
 pub struct Drill {
@@ -58,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Drill> {
         modules::DRILLS,
         overload::DRILLS,
         soak::DRILLS,
+        stalls::DRILLS,
         sweep::DRILLS,
         wire::DRILLS,
         workers::DRILLS,

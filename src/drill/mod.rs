@@ -50,6 +50,7 @@ pub mod scene;
 pub mod session;
 mod soak;
 pub mod stage;
+mod stalls;
 pub mod supervision;
 mod sweep;
 mod traffic;

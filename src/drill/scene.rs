@@ -29,6 +29,8 @@ pub struct Scene {
     pub stage: Stage,
     /// What it has found.
     pub findings: Findings,
+    /// Whether the supervision log is kept from writing, so that records are lost.
+    pub may_lose_records: bool,
     /// How long a fault lasts; absent in the short form.
     duration: Option<Duration>,
     stop: Stop,
@@ -41,7 +43,7 @@ impl Scene {
     /// Nothing has happened yet.
     pub fn new(stage: Stage, duration: Option<Duration>, stop: Stop) -> Self {
         let findings = Findings { strict: duration.is_some(), ..Findings::default() };
-        Self { stage, findings, duration, stop, sessions: Vec::new(), rounds: Vec::new() }
+        Self { stage, findings, may_lose_records: false, duration, stop, sessions: Vec::new(), rounds: Vec::new() }
     }
 
     /// Starts a server and opens a session with it. It is judged at the end, whatever happens.
@@ -145,7 +147,9 @@ impl Scene {
             self.rounds.extend(rounds);
         }
         checker::healthy(&self.rounds).into_iter().for_each(|broken| self.findings.broke(broken));
-        checker::log(&self.stage.log()).into_iter().for_each(|broken| self.findings.broke(broken));
+        checker::log(&self.stage.log(), self.may_lose_records)
+            .into_iter()
+            .for_each(|broken| self.findings.broke(broken));
         self.tell_health();
         self.findings
     }

@@ -56,7 +56,8 @@ impl Session {
         let system = |error: std::io::Error| failed(error.to_string());
         let (console, inherited) = Console::open().map_err(system)?;
         let mut command = stage.command(&inherited).map_err(system)?;
-        let (server, stdin, stdout) = Server::start(&mut command).map_err(|error| failed(error.to_string()))?;
+        let start = if stage.unheard { Server::start_unheard } else { Server::start };
+        let (server, stdin, stdout) = start(&mut command).map_err(|error| failed(error.to_string()))?;
         drop(inherited);
         let traffic = Arc::new(Traffic::default());
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());

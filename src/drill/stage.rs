@@ -99,6 +99,8 @@ pub struct Stage {
     pub healthy_rate: f64,
     /// What the server may use.
     pub budget: Budget,
+    /// Whether its standard error is a full pipe that nobody reads.
+    pub unheard: bool,
 }
 
 impl Stage {
@@ -122,6 +124,7 @@ impl Stage {
             tools: BTreeMap::new(),
             warm: Vec::new(),
             armed: Vec::new(),
+            unheard: false,
             budget: Budget {
                 rss_growth_bytes: 64 << 20,
                 fds_growth: 64,

@@ -2,7 +2,7 @@
 //! if that does not help. What it says on standard error is kept for the case that it dies.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use super::error::LoadError;
 use super::lines::Lines;
@@ -36,7 +37,9 @@ pub struct Server {
     /// How it ended, once known.
     status: Option<ExitStatus>,
     stderr: Arc<Mutex<VecDeque<String>>>,
-    stderr_reader: JoinHandle<()>,
+    stderr_reader: Option<JoinHandle<()>>,
+    /// The end of its standard error that nobody reads.
+    _unread: Option<PipeReader>,
 }
 
 impl Server {
@@ -45,7 +48,26 @@ impl Server {
     /// # Errors
     /// When the program, or a thread to hear its standard error, cannot be started.
     pub fn start(command: &mut Command) -> Result<(Self, ChildStdin, ChildStdout), LoadError> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (mut server, stdin, stdout) = Self::launch(command.stderr(Stdio::piped()), None)?;
+        let from = server.child.stderr.take().expect("it is piped");
+        let kept = Arc::clone(&server.stderr);
+        let reader = std::thread::Builder::new().name("load-stderr".to_owned()).spawn(move || keep(from, &kept));
+        // Dropped, and so ended, if it cannot be heard.
+        server.stderr_reader = Some(reader.map_err(LoadError::Thread)?);
+        Ok((server, stdin, stdout))
+    }
+
+    /// Starts `command` with a standard error that is full from the start and that nobody ever reads.
+    ///
+    /// # Errors
+    /// When the pipe cannot be made or the program cannot be started.
+    pub fn start_unheard(command: &mut Command) -> Result<(Self, ChildStdin, ChildStdout), LoadError> {
+        let (unread, full) = full_pipe().map_err(LoadError::Thread)?;
+        Self::launch(command.stderr(full), Some(unread))
+    }
+
+    fn launch(command: &mut Command, unread: Option<PipeReader>) -> Result<(Self, ChildStdin, ChildStdout), LoadError> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // Ctrl-C is for us: the server has to stay until it has answered.
         command.process_group(0);
         let mut child = command.spawn().map_err(|source| LoadError::Start {
@@ -54,18 +76,8 @@ impl Server {
         })?;
         let stdin = child.stdin.take().expect("it is piped");
         let stdout = child.stdout.take().expect("it is piped");
-        let from = child.stderr.take().expect("it is piped");
         let stderr = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = Arc::clone(&stderr);
-        let reader = std::thread::Builder::new().name("load-stderr".to_owned()).spawn(move || keep(from, &kept));
-        match reader {
-            Ok(stderr_reader) => Ok((Self { child, status: None, stderr, stderr_reader }, stdin, stdout)),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(LoadError::Thread(error))
-            }
-        }
+        Ok((Self { child, status: None, stderr, stderr_reader: None, _unread: unread }, stdin, stdout))
     }
 
     /// The process id.
@@ -77,7 +89,8 @@ impl Server {
     pub fn last_words(&mut self) -> String {
         self.ended_within(LAST_WORDS);
         let until = Instant::now() + LAST_WORDS;
-        while self.status.is_some() && !self.stderr_reader.is_finished() && Instant::now() < until {
+        let is_heard = |reader: &Option<JoinHandle<()>>| reader.as_ref().is_none_or(JoinHandle::is_finished);
+        while self.status.is_some() && !is_heard(&self.stderr_reader) && Instant::now() < until {
             std::thread::sleep(LOOK);
         }
         let how = match self.status {
@@ -136,6 +149,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A pipe that holds as much as it can, so that whoever writes to it waits for ever.
+fn full_pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (unread, mut full) = io::pipe()?;
+    fcntl_setfl(&full, OFlags::NONBLOCK)?;
+    while full.write(&[b'\n'; 4096]).is_ok() {}
+    fcntl_setfl(&full, OFlags::empty())?;
+    Ok((unread, full))
 }
 
 /// Keeps the last lines of `from` in `kept`. It is read to its end: a server must not block on its log.
