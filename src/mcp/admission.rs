@@ -36,6 +36,8 @@ pub const LONGEST_DEADLINE_MS: u64 = 3_600_000;
 pub struct Admitted {
     /// Where its answer arrives.
     pub answer: Answer,
+    /// When it is due.
+    pub deadline: Deadline,
 }
 
 /// Why a call is not on its way.
@@ -112,18 +114,19 @@ pub async fn admit(
     let permissions = permissions(tool, frame).map_err(Denied::Fault)?;
     let arguments = checked(tool, arguments).map_err(Denied::Fault)?;
     let (reply, answer) = Reply::new();
+    let deadline = Deadline::starting_now(tool.limits.deadline, frame.deadline);
     let call = Call {
         request: GuestRequest { arguments, context: frame.json(), budget: frame.budget, progress },
         tenant_id: Arc::clone(&frame.tenant_id),
         reason_trace_id: Arc::clone(&frame.reason_trace_id),
         permissions,
-        deadline: Deadline::starting_now(tool.limits.deadline, frame.deadline),
+        deadline,
         let_in: LetIn::free(),
         cancel,
         reply,
     };
     match tool.submit(call) {
-        Ok(()) => Ok(Admitted { answer }),
+        Ok(()) => Ok(Admitted { answer, deadline }),
         Err((call, refusal)) => {
             call.reply.stay_silent();
             Err(Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after())))

@@ -5,11 +5,13 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rmcp::model::*;
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
 use super::admission::{self, Admitted, Denied};
 use super::call_span::CallSpan;
@@ -25,6 +27,10 @@ use crate::wasi::store::Progress;
 
 /// Progress reports on their way to the client; more are dropped, never waited for.
 const PROGRESS_QUEUE: usize = 16;
+
+/// How long past its deadline a call is left to its worker, which is to say what became of it. One that still waits in
+/// its lane then, behind a long call or for a worker that is not there, is answered here.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// The handler of one connection.
 #[derive(Clone)]
@@ -61,13 +67,21 @@ impl ToolHandler {
         };
         let arguments = request.arguments.unwrap_or_default();
         match admission::admit(&self.shared, tool, arguments, &frame, context.ct.clone(), progress).await {
-            Ok(Admitted { answer }) => {
+            Ok(Admitted { answer, deadline }) => {
                 span.admitted();
+                let latest = (deadline.at + GRACE).into();
                 let outcome = match reports {
-                    None => wait(answer).await,
+                    None => timeout_at(latest, wait(answer)).await,
                     // Rare and large: in a box of its own it does not weigh on every call.
-                    Some((token, reports)) => Box::pin(wait_reporting(answer, reports, token, &context)).await,
+                    Some((token, reports)) => {
+                        timeout_at(latest, Box::pin(wait_reporting(answer, reports, token, &context))).await
+                    }
                 };
+                let outcome = outcome.unwrap_or_else(|_| {
+                    // Nobody waits for it any more, so its place in the lane can be given away.
+                    self.shared.table.note_cancellation();
+                    CallOutcome::Faulted(deadline.fault())
+                });
                 result(tool, outcome, frame)
             }
             Err(Denied::Fault(fault)) => Ok(tools::faulted(tool, &fault, frame)),

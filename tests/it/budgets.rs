@@ -84,6 +84,21 @@ fn a_caller_cannot_allow_more_than_the_tool_may() {
 }
 
 #[test]
+fn a_call_that_waits_behind_a_long_one_is_answered_at_its_deadline() {
+    let (_sandbox, mut client) = client(json!({}));
+    client.assert_echoes("probe");
+    let long = client.begin_call("probe", json!({"verb": "spin"}));
+    let meta = json!({"io.nurones/deadlineMs": 30});
+    let params = json!({"name": "probe", "arguments": {"verb": "count"}, "_meta": meta});
+    let short = client.begin("tools/call", params);
+    let first = client.wait_for(|message| message.get("id").is_some());
+    assert_eq!(first["id"], short, "{first}");
+    assert_callers_limit(&first, "deadline_exceeded", "30 ms");
+    client.notify("notifications/cancelled", json!({"requestId": long}));
+    client.assert_echoes("probe");
+}
+
+#[test]
 fn a_deadline_that_is_none_is_refused_with_its_key() {
     let (_sandbox, mut client) = client(json!({}));
     for wrong in [json!(0), json!(-1), json!("100"), json!(1.5), json!(3_600_001), json!([])] {
