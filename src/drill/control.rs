@@ -46,7 +46,7 @@ pub const DRILLS: &[Drill] = &[
         id: "D16",
         name: "escalation",
         about: "kills the event bus more often than is tolerated; everything in flight is answered and the server leaves with 70",
-        own: Part::Background,
+        own: Part::Nothing,
         prepare: |stage| stage.probe("probe", json!({ "workers": 2 })),
         run: escalation,
         mutant: Mutant {

@@ -25,7 +25,7 @@ pub const DRILLS: &[Drill] = &[
         own: Part::Background,
         prepare: |stage| {
             stage.probe("probe", json!({ "permissions": ["read"] }));
-            stage.configure("supervision", json!({ "initDeadlineMs": INIT_MS }));
+            stage.configure("supervision", json!({ "initDeadlineMs": INIT_MS, "restartPeriodMs": PERIOD_MS }));
         },
         run: start_loop,
         mutant: Mutant {
@@ -38,8 +38,11 @@ pub const DRILLS: &[Drill] = &[
         id: "D12",
         name: "crash-loop",
         about: "a tool that traps while it starts; delays as the policy has them, then quarantine, which costs nothing",
-        own: Part::Background,
-        prepare: |stage| stage.probe("probe", json!({ "permissions": ["read"] })),
+        own: Part::Nothing,
+        prepare: |stage| {
+            stage.probe("probe", json!({ "permissions": ["read"] }));
+            stage.configure("supervision", json!({ "restartPeriodMs": PERIOD_MS }));
+        },
         run: crash_loop,
         mutant: Mutant {
             what: "a thousand restarts tolerated in a row",
@@ -51,6 +54,9 @@ pub const DRILLS: &[Drill] = &[
 
 /// The time a tool has to start.
 const INIT_MS: u64 = 100;
+
+/// The time of a call that is over before a tool that cannot start is given up.
+const SHORT_MS: u32 = 100;
 
 /// The one worker of the tool, and the tool.
 const WORKER: &str = "root/tools/probe/w0";
@@ -104,12 +110,17 @@ fn start_loop(scene: &mut Scene) -> Result<(), Broken> {
     let session = scene.open()?;
     let looping = Loop::on(&scene.stage);
     let (mut traps, mut refused, mut lists) = (Tries::default(), Tries::default(), Tries::default());
+    let mut expired = Tries::default();
     let (mut quarantines, mut turns, mut back_ms) = (0, 0, 0.0_f64);
     let ran = scene.rounds(&session, |session| {
         turns += 1;
         looping.begin(session, "spin", &mut traps)?;
-        // It waits for a worker that will not come.
-        let waits = session.call(&echo());
+        // They wait for a worker that will not come: one until its deadline, one until the tool is given up.
+        let short = echo().meta(json!({ "io.nurones/deadlineMs": SHORT_MS })).within_ms(SHORT_MS);
+        let (expires, waits) = (session.call(&short), session.call(&echo()));
+        // Or until then, on a machine that is slow: in time it must be.
+        let in_time = |outcome: &Outcome| outcome.is_fault("deadline_exceeded") || outcome.is_refused("quarantined");
+        expired.note(&session.wait(expires)?, in_time);
         if looping.seen(session, "quarantined", WORKER, quarantines + 1)? {
             quarantines += 1;
             refused.note(&session.wait(waits)?, |outcome| outcome.is_refused("quarantined"));
@@ -122,6 +133,7 @@ fn start_loop(scene: &mut Scene) -> Result<(), Broken> {
     scene.findings.count("quarantined", quarantines, Target::Exactly(turns as f64));
     ran?;
     traps.tell(&mut scene.findings, "traps", "traps_wrong");
+    expired.tell(&mut scene.findings, "expired", "expired_wrong");
     refused.tell(&mut scene.findings, "refused", "refused_wrong");
     lists.tell(&mut scene.findings, "lists", "lists_wrong");
     scene.findings.time("back_max_ms", back_ms, Target::AtMost(2100.0));
@@ -177,10 +189,11 @@ fn crash_loop(scene: &mut Scene) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The policy of the stage.
+/// The policy of the stage. The period is long enough for five starts that fail on a busy machine.
 const BASE_MS: f64 = 20.0;
 const PROBE_MS: f64 = 1000.0;
-const PERIOD_MS: f64 = 2000.0;
+const PROBE_CAP_MS: f64 = 2000.0;
+const PERIOD_MS: u32 = 5000;
 const INTENSITY: u32 = 5;
 
 /// How far chance may move a delay, and how far the clock.
@@ -195,7 +208,7 @@ fn judge_delays(scene: &mut Scene, tries: &[(f64, &str, f64)]) {
         let (exact, jitter) = match place {
             0 => (0.0, JITTER),
             place if place + 1 < INTENSITY => (BASE_MS * f64::from(1 << (place - 1)), JITTER),
-            place => (PROBE_MS * f64::from(1 << (place + 1 - INTENSITY)), 0.0),
+            place => ((PROBE_MS * f64::from(1 << (place + 1 - INTENSITY))).min(PROBE_CAP_MS), 0.0),
         };
         // Written as whole milliseconds.
         off += u64::from((wait_ms - exact).abs() > exact * jitter + 1.0);
@@ -210,6 +223,8 @@ fn judge_delays(scene: &mut Scene, tries: &[(f64, &str, f64)]) {
 
 fn most_in_a_period(log: &Log) -> u64 {
     let times: Vec<f64> = log.events("restart_scheduled", WORKER).filter_map(|line| line["mono_us"].as_f64()).collect();
-    let within = |from: &f64| times.iter().filter(|time| (*from..from + PERIOD_MS * 1e3).contains(time)).count() as u64;
+    let within = |from: &f64| {
+        times.iter().filter(|time| (*from..from + f64::from(PERIOD_MS) * 1e3).contains(time)).count() as u64
+    };
     times.iter().map(within).max().unwrap_or(0)
 }
