@@ -16,6 +16,16 @@ test: ## unit, property and black-box tests, and those of the guests' pure parts
 fuzz: ## ten million mutants of lines, manifests, configs, frames and logs, in some minutes; see fuzz/README.md
 	NURONES_FUZZ_CASES=1700000 NURONES_FUZZ_SEED=$${NURONES_FUZZ_SEED:-$$(date +%s)} $(CARGO) test $(RELEASE) --test fuzz -- --nocapture
 
+drill: build ## every fault drill, and each against a server that is broken on purpose: it has to notice
+	./target/release/nurones-mcp drill --all
+	./target/release/nurones-mcp drill --all --prove
+
+drill: build ## make everything go wrong that can, and look whether the promises hold; in a few minutes
+	./target/release/nurones-mcp drill --all
+
+drill-prove: build ## the same against servers that are broken on purpose: each drill has to notice
+	./target/release/nurones-mcp drill --all --prove
+
 bench: ## what the runtime costs beside bare baselines, in about two minutes; see benches/README.md
 	$(CARGO) bench --locked --bench '*'
 

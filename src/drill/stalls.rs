@@ -29,9 +29,13 @@ pub const DRILLS: &[Drill] = &[Drill {
     mutant: Mutant {
         what: "a server in which whoever records something waits for it",
         trips: "I6",
-        spoil: |stage| stage.arm("mutant.slow_record", Doing::DelayMs(30)),
+        // So long that the lane is full by then, on the fastest machine and on the slowest.
+        spoil: |stage| stage.arm("mutant.slow_record", Doing::DelayMs(4000)),
     },
 }];
+
+/// Healthy calls a second. The lane has room for those of two seconds.
+const RATE: f64 = 500.0;
 
 /// Between two faults that are recorded.
 const BETWEEN: Duration = Duration::from_millis(20);
@@ -48,6 +52,7 @@ fn prepare(stage: &mut Stage) {
     stage.probe("probe", json!({}));
     // Healthy calls go through the worker whose faults are recorded: it is the one that could be made to wait.
     stage.healthy = Call::new("probe", json!({ "verb": "echo", "text": "well" }));
+    stage.healthy_rate = RATE;
     stage.unheard = true;
 }
 

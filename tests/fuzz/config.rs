@@ -61,8 +61,11 @@ pub const TOKENS: &[&str] = &[
     "\"/proc/self/root\"",
 ];
 
+/// What a key became.
+type Became = fn(&Config) -> f64;
+
 /// The numbers that a resolved config must repeat: their place in the file, and where they went.
-const NUMBERS: [(&str, fn(&Config) -> f64); 15] = [
+const NUMBERS: [(&str, Became); 15] = [
     ("/performance/maxInflight", |config| config.performance.max_inflight as f64),
     ("/performance/batchSize", |config| config.performance.batch_size as f64),
     ("/performance/queueWatermark", |config| config.performance.queue_watermark),
