@@ -4,7 +4,7 @@ CARGO ?= cargo
 # One profile for all: what is tested is what is shipped.
 RELEASE := --release --locked
 
-.PHONY: run test fuzz bench build build-wasi quick lint fmt doc ci
+.PHONY: run test fuzz drill drill-prove bench build build-wasi quick lint fmt doc ci
 
 run: build ## build, then a whole session shown step by step
 	./target/release/nurones-mcp demo
@@ -15,10 +15,6 @@ test: ## unit, property and black-box tests, and those of the guests' pure parts
 
 fuzz: ## ten million mutants of lines, manifests, configs, frames and logs, in some minutes; see fuzz/README.md
 	NURONES_FUZZ_CASES=1700000 NURONES_FUZZ_SEED=$${NURONES_FUZZ_SEED:-$$(date +%s)} $(CARGO) test $(RELEASE) --test fuzz -- --nocapture
-
-drill: build ## every fault drill, and each against a server that is broken on purpose: it has to notice
-	./target/release/nurones-mcp drill --all
-	./target/release/nurones-mcp drill --all --prove
 
 drill: build ## make everything go wrong that can, and look whether the promises hold; in a few minutes
 	./target/release/nurones-mcp drill --all
