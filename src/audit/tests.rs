@@ -63,8 +63,8 @@ fn eventful() -> Vec<Value> {
         phase("drain"),
         phase("interrupt"),
         phase("stop"),
-        exit(4),
-        json!({"event": "child_stopped", "path": WORKER, "incarnation": 4, "reason": {"kind": "graceful"}}),
+        exit(3),
+        json!({"event": "child_stopped", "path": WORKER, "incarnation": 3, "reason": {"kind": "graceful"}}),
         json!({"event": "stopped", "path": "root", "count": 0}),
     ]
 }
