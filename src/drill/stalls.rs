@@ -40,6 +40,9 @@ const RATE: f64 = 500.0;
 /// Between two faults that are recorded.
 const BETWEEN: Duration = Duration::from_millis(20);
 
+/// A worker that takes as long for one call waits for its log. By then its lane is full.
+const STUCK: Duration = Duration::from_secs(3);
+
 /// How long the slow disk takes for a line.
 const SLOW_MS: u64 = 200;
 
@@ -85,7 +88,8 @@ fn log_stall(scene: &mut Scene) -> Result<(), Broken> {
 
 /// A fault that is recorded.
 fn recorded(session: &Session) -> Result<(), Broken> {
-    session.ask(&Call::new("probe", json!({ "verb": "trap" })))?;
+    let trap = session.ask_later(&Call::new("probe", json!({ "verb": "trap" })));
+    session.wait_for(trap, STUCK)?;
     session.let_pass(BETWEEN)
 }
 
