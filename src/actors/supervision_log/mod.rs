@@ -1,8 +1,8 @@
 //! The supervision log: what was started, what ended and why, what was done about it.
 //!
 //! [`Record`] is what supervisors and workers hand over; [`SupervisionLog`] takes it without ever making anyone wait.
-//! Its thread joins call faults ([`joined_faults`]), gives every record its number and bytes ([`line`]), appends them to
-//! a file that rotates ([`file`]), and says the same to a person ([`words`]). `docs/supervision.md` says which events
+//! Its thread joins call faults ([`joined_faults`]), gives every record its number and bytes ([`mod@line`]), appends them to
+//! a file that rotates ([`mod@file`]), and says the same to a person ([`words`]). `docs/supervision.md` says which events
 //! there are and what follows what.
 
 pub mod file;
