@@ -90,6 +90,12 @@ pub fn run(config: &Config, config_file: Option<&Path>, args: DrillArgs) -> Exit
             return Exit::Usage;
         }
     };
+    // Before the work is done for which there is then no page.
+    if let Some(file) = &args.html
+        && let Err(error) = std::fs::File::create(file)
+    {
+        return no_page(file, &error);
+    }
     let options = Options { duration: args.duration, prove: args.prove, own, stop: Stop::default() };
     listen(options.stop.clone());
     let mut outcomes = Vec::new();
@@ -110,6 +116,11 @@ pub fn run(config: &Config, config_file: Option<&Path>, args: DrillArgs) -> Exit
     conclude(&outcomes, &args, &options)
 }
 
+fn no_page(file: &Path, error: &std::io::Error) -> Exit {
+    complain(&format!("cannot write {}: {error}; name another file with --html", file.display()));
+    Exit::Usage
+}
+
 fn conclude(outcomes: &[Outcome], args: &DrillArgs, options: &Options) -> Exit {
     let good = outcomes.iter().filter(|outcome| outcome.is_good()).count();
     if !args.json {
@@ -122,8 +133,7 @@ fn conclude(outcomes: &[Outcome], args: &DrillArgs, options: &Options) -> Exit {
     if let Some(file) = &args.html
         && let Err(error) = std::fs::write(file, page(outcomes))
     {
-        complain(&format!("cannot write {}: {error}; name another file with --html", file.display()));
-        return Exit::Failed;
+        return no_page(file, &error);
     }
     if options.stop.is_asked() || good < outcomes.len() { Exit::Failed } else { Exit::Done }
 }

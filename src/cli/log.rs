@@ -39,13 +39,15 @@ enum LogCommand {
 pub fn run(args: &LogArgs) -> Exit {
     match &args.command {
         LogCommand::Check { file } => check(file),
-        LogCommand::Timeline { file, html: None } => match history::gather(file) {
-            Ok(history) => show(&timeline::text(&history), Exit::Done),
-            Err(error) => unreadable(file, &error),
-        },
-        LogCommand::Timeline { file, html: Some(html) } => match history::gather(file) {
-            Ok(history) => draw(&svg::page(&history), html),
-            Err(error) => unreadable(file, &error),
+        LogCommand::Timeline { file, html } => match (history::gather(file), html) {
+            (Err(error), _) => unreadable(file, &error),
+            (Ok(_), _) if holds_no_record(file) => no_log(file),
+            (Ok(history), None) => show(&timeline::text(&history), Exit::Done),
+            (Ok(_), Some(html)) if is_part_of(file, html) => {
+                complain(&format!("{} is part of the log itself; choose another file for the page", html.display()));
+                Exit::Usage
+            }
+            (Ok(history), Some(html)) => draw(&svg::page(&history), html),
         },
     }
 }
@@ -55,6 +57,9 @@ fn check(file: &Path) -> Exit {
         Ok(verdict) => verdict,
         Err(error) => return unreadable(file, &error),
     };
+    if verdict.counts.records == 0 {
+        return no_log(file);
+    }
     let mut text = String::new();
     for note in &verdict.notes {
         let _ = writeln!(text, "note: {note}");
@@ -89,6 +94,25 @@ fn draw(page: &str, html: &Path) -> Exit {
             Exit::Usage
         }
     }
+}
+
+fn holds_no_record(file: &Path) -> bool {
+    rules::check(file).is_ok_and(|verdict| verdict.counts.records == 0)
+}
+
+/// Whether `html` is the log, or one of the files put aside.
+fn is_part_of(file: &Path, html: &Path) -> bool {
+    let (Ok(log), Ok(page)) = (file.canonicalize(), html.canonicalize()) else { return false };
+    let aside = page.file_stem().zip(page.extension()).is_some_and(|(stem, number)| {
+        log.file_name() == Some(stem) && number.to_str().is_some_and(|number| number.parse::<u32>().is_ok())
+    });
+    page == log || aside && page.parent() == log.parent()
+}
+
+fn no_log(file: &Path) -> Exit {
+    let file = file.display();
+    complain(&format!("{file} holds no record of a supervision log; name the file that --supervision-log was given"));
+    Exit::Usage
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> Exit {

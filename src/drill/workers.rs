@@ -240,5 +240,9 @@ fn tell_refusals(scene: &mut Scene, history: &History, ids: &[Id]) {
     let best = rounds.iter().map(|round| round.fault.p99_ms).fold(f64::INFINITY, f64::min);
     scene.findings.time("refusal_p99_ms", best, Target::AtMost(1.0));
     let is_good = rounds.iter().any(|round| round.fault.calls > 0 && round.is_good());
-    scene.findings.check("refusals_slow", is_good, || format!("refusals are slow in each round: {rounds:?}"));
+    scene.findings.check("refusals_slow", is_good, || {
+        let calls: Vec<String> =
+            rounds.iter().map(|round| format!("{} in {:.1} ms", round.fault.calls, round.fault.p99_ms)).collect();
+        format!("refusals are missing or slow in each round: {} (p99)", calls.join(", "))
+    });
 }

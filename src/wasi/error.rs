@@ -157,7 +157,7 @@ impl Fault {
     /// The deadline of `allowed` passed, which is the caller's own if `callers_limit`.
     pub fn deadline(allowed: Duration, callers_limit: bool) -> Self {
         let (whose, key) = match callers_limit {
-            true => ("the call's", "the request's deadline"),
+            true => ("the call's", "budgets.deadline_ms of the ContextFrame or deadlineMs of the request"),
             false => ("its", "deadline_ms"),
         };
         let ms = allowed.as_millis();

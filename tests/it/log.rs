@@ -207,3 +207,49 @@ fn a_standard_error_that_nobody_reads_holds_nobody_up() {
     assert!(log_lines(&sandbox.path(LOG)).iter().any(|line| line["event"] == "stopped"));
     drop(reader);
 }
+
+#[test]
+fn a_page_never_replaces_the_log_it_is_drawn_from() {
+    let sandbox = sandbox();
+    server(&sandbox).run("").assert_success();
+    let path = sandbox.path(LOG);
+    let before = std::fs::read(&path).unwrap();
+    let page = path.to_str().unwrap().to_owned();
+    let (code, _, complaint) = log(&["timeline", "--html", &page], &path);
+    assert!(code == 64 && complaint.contains("part of the log itself"), "{code}: {complaint}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_is_no_log_is_not_called_a_sound_one() {
+    let sandbox = sandbox();
+    for text in ["", "some words\nand more\n"] {
+        let path = sandbox.write("no.log", text);
+        for command in ["check", "timeline"] {
+            let (code, said, complaint) = log(&[command], &path);
+            assert!(
+                code == 64 && complaint.contains("holds no record"),
+                "{command} {text:?}: {code} {said} {complaint}"
+            );
+        }
+    }
+}
+
+#[test]
+fn faults_of_different_kinds_are_counted_apart() {
+    let sandbox = sandbox();
+    let mut client = server(&sandbox).start_session();
+    for _ in 0..5 {
+        client.assert_echoes("probe");
+        client.call_fault("probe", json!({"verb": "trap"}));
+        let spun = client.call_framed("probe", json!({"verb": "spin"}), json!({"budgets": {"cpu_ms": 5}}));
+        assert_eq!(crate::support::fault(&spun).0, "deadline_exceeded");
+    }
+    client.finish();
+    let count = |kind: &str| -> u64 {
+        let lines = log_lines(&sandbox.path(LOG));
+        let of_kind = lines.iter().filter(|line| line["event"] == "call_faulted" && line["reason"]["kind"] == kind);
+        of_kind.map(|line| line["count"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((count("tool_trapped"), count("deadline_exceeded")), (5, 5));
+}

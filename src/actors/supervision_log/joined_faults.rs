@@ -1,5 +1,5 @@
-//! Faults of single calls, joined: the first of a worker is passed on at once, those of the following second as one
-//! record with their count. Pure: the time is an argument.
+//! Faults of single calls, joined: the first of a kind and worker is passed on at once, those of the following second as
+//! one record with their count. Pure: the time is an argument.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,37 +7,44 @@ use std::time::{Duration, Instant};
 
 use super::Record;
 
-/// Window in which the call faults of one worker become one record.
+/// Window in which the call faults of one kind and worker become one record.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What is held back, by worker.
+/// Whose faults, and of which kind.
+type Key = (Arc<str>, &'static str);
+
+/// What is held back.
 #[derive(Default)]
 pub struct JoinedFaults {
-    held: BTreeMap<Arc<str>, Held>,
+    held: BTreeMap<Key, Held>,
 }
 
 struct Held {
-    /// When the worker's second ends.
+    /// When the second ends.
     until: Instant,
-    /// The last of its faults, with the count.
+    /// The last of the faults, with the count.
     last: Option<Record>,
 }
 
 impl JoinedFaults {
     /// Takes a record and returns what is to be written now, in this order.
     pub fn take(&mut self, record: Record, now: Instant) -> Vec<Record> {
-        if record.level != Some("L1") {
-            // What was held back happened before: it is written first.
-            let before = self.held.get_mut(&record.path).and_then(|held| held.last.take());
+        if record.event != "call_faulted" {
+            // What was held back of it, or of its workers, happened before: it is written first.
+            let below = format!("{}/", record.path);
+            let of_it = |path: &str| path == &*record.path || path.starts_with(&below);
+            let held = self.held.iter_mut().filter(|((path, _), _)| of_it(path));
+            let before: Vec<Record> = held.filter_map(|(_, held)| held.last.take()).collect();
             return before.into_iter().chain([record]).collect();
         }
-        if let Some(held) = self.held.get_mut(&record.path).filter(|held| now < held.until) {
+        let key = (Arc::clone(&record.path), record.reason.as_ref().map_or("", |reason| reason.kind));
+        if let Some(held) = self.held.get_mut(&key).filter(|held| now < held.until) {
             let count = held.last.as_ref().and_then(|last| last.count).unwrap_or(0) + 1;
             held.last = Some(Record { count: Some(count), ..record });
             return Vec::new();
         }
         let mut written = self.release(Some(now));
-        self.held.insert(Arc::clone(&record.path), Held { until: now + WINDOW, last: None });
+        self.held.insert(key, Held { until: now + WINDOW, last: None });
         written.push(Record { count: Some(1), ..record });
         written
     }
@@ -96,6 +103,21 @@ mod tests {
         let exit = Record::new("child_exited", "a".into());
         assert_eq!(seen(&faults.take(exit, start)), [("call_faulted", "a", Some(1)), ("child_exited", "a", None)]);
         assert_eq!(seen(&faults.release(None)), [("call_faulted", "b", Some(1))]);
+    }
+
+    #[test]
+    fn faults_of_different_kinds_are_counted_apart_and_stand_before_what_came_of_them() {
+        let (mut faults, start) = (JoinedFaults::default(), Instant::now());
+        let of_kind = |kind| Record { reason: Some(super::super::Reason::new(kind, None, "")), ..fault("t/w0") };
+        for kind in ["trap", "deadline", "trap", "trap", "deadline"] {
+            faults.take(of_kind(kind), start);
+        }
+        let opened = Record { level: Some("L1"), count: Some(20), ..Record::new("breaker_open", "t".into()) };
+        let written = faults.take(opened, start);
+        let kinds: Vec<_> =
+            written.iter().filter_map(|record| Some((record.reason.as_ref()?.kind, record.count))).collect();
+        assert_eq!(kinds, [("deadline", Some(1)), ("trap", Some(2))]);
+        assert_eq!(seen(&written[2..]), [("breaker_open", "t", Some(20))]);
     }
 
     #[test]
