@@ -63,13 +63,6 @@ impl Census {
         self.actor(path).is_some_and(|known| known.get_id() == actor)
     }
 
-    /// Whose place this actor lives in.
-    pub fn place_of(&self, actor: ActorId) -> Option<Arc<str>> {
-        let people = self.people.lock();
-        let lives = |person: &Person| person.actor.as_ref().is_some_and(|known| known.get_id() == actor);
-        people.iter().find(|(_, person)| lives(person)).map(|(path, _)| Arc::clone(path))
-    }
-
     /// The child is ready.
     pub fn ready(&self, path: &str, adopted: bool) {
         self.with(path, |person| {

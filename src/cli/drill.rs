@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, complain, print};
+use super::interruption;
 use super::own_tool::own_tool;
 use crate::config::Config;
 use crate::drill::catalogue::{self, Drill, Options, Outcome, Part};
@@ -97,7 +97,9 @@ pub fn run(config: &Config, config_file: Option<&Path>, args: DrillArgs) -> Exit
         return no_page(file, &error);
     }
     let options = Options { duration: args.duration, prove: args.prove, own, stop: Stop::default() };
-    listen(options.stop.clone());
+    // The first ends the drill that runs, and with it its servers.
+    let stop = options.stop.clone();
+    interruption::listen(move || stop.ask());
     let mut outcomes = Vec::new();
     for drill in drills {
         if options.stop.is_asked() {
@@ -189,30 +191,4 @@ impl Drop for Folder {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
-}
-
-/// Ctrl-C ends the drill that runs, and with it its servers; the second time it ends this process, and servers end as
-/// their input does.
-fn listen(stop: Stop) {
-    let listening = move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-        runtime.block_on(async {
-            let (Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
-            loop {
-                let number = tokio::select! {
-                    _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-                    _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
-                };
-                if stop.ask() {
-                    std::process::exit(128 + number);
-                }
-            }
-        });
-    };
-    // Without a thread to listen, the first signal ends the process, as usual.
-    let _ = std::thread::Builder::new().name("drill-signal".to_owned()).spawn(listening);
 }

@@ -41,7 +41,7 @@ pub fn run(args: &LogArgs) -> Exit {
         LogCommand::Check { file } => check(file),
         LogCommand::Timeline { file, html } => match (history::gather(file), html) {
             (Err(error), _) => unreadable(file, &error),
-            (Ok(_), _) if holds_no_record(file) => no_log(file),
+            (Ok(history), _) if history.boots.is_empty() => no_log(file),
             (Ok(history), None) => show(&timeline::text(&history), Exit::Done),
             (Ok(_), Some(html)) if is_part_of(file, html) => {
                 complain(&format!("{} is part of the log itself; choose another file for the page", html.display()));
@@ -94,10 +94,6 @@ fn draw(page: &str, html: &Path) -> Exit {
             Exit::Usage
         }
     }
-}
-
-fn holds_no_record(file: &Path) -> bool {
-    rules::check(file).is_ok_and(|verdict| verdict.counts.records == 0)
 }
 
 /// Whether `html` is the log, or one of the files put aside.

@@ -6,6 +6,7 @@ mod demo;
 mod drill;
 mod drilled;
 pub mod exit;
+pub mod interruption;
 mod log;
 mod own_tool;
 mod serve;

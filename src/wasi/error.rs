@@ -215,39 +215,26 @@ impl Fault {
         let Some(trap) = error.downcast_ref::<Trap>() else {
             return Self::from_host_error(error);
         };
-        Self {
-            code: FaultCode::ToolTrapped,
-            message: format!("the tool crashed ({trap}); it has been restarted, other tools are not affected"),
-            detail: Some(format!("{trap:?}")),
-            callers_limit: false,
-        }
+        let message = format!("the tool crashed ({trap}); it has been restarted, other tools are not affected");
+        Self { detail: Some(format!("{trap:?}")), ..Self::new(FaultCode::ToolTrapped, message) }
     }
 
     fn exit(code: i32) -> Self {
-        Self {
-            code: FaultCode::ExitCode,
-            message: format!("the tool exited with code {code}"),
-            detail: Some(code.to_string()),
-            callers_limit: false,
-        }
+        let message = format!("the tool exited with code {code}");
+        Self { detail: Some(code.to_string()), ..Self::new(FaultCode::ExitCode, message) }
     }
 
     fn from_host_error(error: &wasmtime::Error) -> Self {
         let text = format!("{error:#}");
         if text.contains("invalid exit status") {
-            return Self {
-                code: FaultCode::ExitCode,
-                message: "the tool exited with a code outside 0 to 125".to_owned(),
-                detail: None,
-                callers_limit: false,
-            };
+            return Self::new(FaultCode::ExitCode, "the tool exited with a code outside 0 to 125");
         }
+        // The cause at the bottom; what is above it says where in the guest.
+        let cause = error.root_cause().to_string();
+        let message = "the tool did something its sandbox does not allow; it has been restarted";
         Self {
-            code: FaultCode::ToolTrapped,
-            message: "the tool did something its sandbox does not allow; it has been restarted".to_owned(),
-            // The cause at the bottom; what is above it says where in the guest.
-            detail: Some(error.root_cause().to_string().lines().next().unwrap_or_default().chars().take(200).collect()),
-            callers_limit: false,
+            detail: Some(cause.lines().next().unwrap_or_default().chars().take(200).collect()),
+            ..Self::new(FaultCode::ToolTrapped, message)
         }
     }
 }

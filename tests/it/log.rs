@@ -8,21 +8,8 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use serde_json::{Value, json};
 
 use crate::process::log_lines;
-use crate::support::{SERVER, Sandbox, ServerCommand};
-
-const LOG: &str = "supervision.jsonl";
-
-fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.prebuilt_tool("probe", "probe", json!({}));
-    sandbox
-}
-
-fn server(sandbox: &Sandbox) -> ServerCommand {
-    let mut server = sandbox.server();
-    server.arg("--supervision-log").arg(sandbox.path(LOG));
-    server
-}
+use crate::supervision::{LOG, sandbox, server};
+use crate::support::{SERVER, Sandbox};
 
 /// Runs `nurones-mcp log` and returns its exit code, what it printed and what it complained of.
 fn log(args: &[&str], file: &Path) -> (i32, String, String) {

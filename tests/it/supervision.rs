@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Sandbox, ServerCommand, log_lines, wait_for_log};
 
-const LOG: &str = "supervision.jsonl";
+pub const LOG: &str = "supervision.jsonl";
 
-fn sandbox() -> Sandbox {
+pub fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.prebuilt_tool("probe", "probe", json!({}));
     sandbox
 }
 
-fn server(sandbox: &Sandbox) -> ServerCommand {
+pub fn server(sandbox: &Sandbox) -> ServerCommand {
     let mut server = sandbox.server();
     server.arg("--supervision-log").arg(sandbox.path(LOG));
     server

@@ -3,13 +3,15 @@
 
 mod args;
 mod progress;
-mod signal;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use nurones_mcp::cli::exit::{Exit, print};
+use nurones_mcp::cli::interruption;
 use nurones_mcp::load::{self, LoadError};
 
 use args::Args;
@@ -33,9 +35,13 @@ fn measure(args: &Args) -> Exit {
             return Exit::Unavailable;
         }
     };
-    let asked_to_stop = signal::listen();
+    let asked_to_stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&asked_to_stop);
+    interruption::listen(move || asked.swap(true, Ordering::Relaxed));
     let bar = progress::Bar::new(job.plan.duration);
-    let report = load::run(&job.plan, &mut job.server, &mut |progress| bar.show(progress, asked_to_stop()));
+    let report = load::run(&job.plan, &mut job.server, &mut |progress| {
+        bar.show(progress, asked_to_stop.load(Ordering::Relaxed))
+    });
     bar.clear();
     let report = match report {
         Ok(report) => report,

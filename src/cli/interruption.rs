@@ -1,16 +1,12 @@
-//! Ctrl-C: the first asks the measurement to stop, the second ends the process. The server then sees its input closed.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! Ctrl-C and SIGTERM for commands that measure: the first asks for the end, the second ends the process.
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Listens from now on; the function it returns says whether a signal came. Where signals cannot be listened to, the
-/// first one ends the process.
-pub fn listen() -> impl Fn() -> bool {
-    let asked = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&asked);
-    let _ = std::thread::Builder::new().name("load-signal".to_owned()).spawn(move || {
+/// Listens from now on, on a thread of its own. Each signal calls `ask`, which says whether the end had been asked for
+/// before; then this process ends, and servers it has started see their input closed. Where signals cannot be listened
+/// to, the first one ends the process, as usual.
+pub fn listen(ask: impl Fn() -> bool + Send + 'static) {
+    let listening = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
         runtime.block_on(async {
             let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -23,11 +19,11 @@ pub fn listen() -> impl Fn() -> bool {
                     _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
                     _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
                 };
-                if asked.swap(true, Ordering::Relaxed) {
+                if ask() {
                     std::process::exit(128 + number);
                 }
             }
         });
-    });
-    move || seen.load(Ordering::Relaxed)
+    };
+    let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(listening);
 }
