@@ -30,7 +30,7 @@ pub enum Ended {
 /// Serves the client behind `stdio` until its input ends, `stop` is cancelled or it goes away, and everything owed is
 /// written.
 pub async fn serve(runtime: &Runtime, config: &Config, stdio: Stdio, stop: CancellationToken) -> Ended {
-    let connection = Arc::new(Connection::default());
+    let connection = Arc::new(Connection::new(stdio.output));
     let transport = StdioTransport::new(
         stdio.input,
         Arc::clone(&connection),
@@ -39,7 +39,8 @@ pub async fn serve(runtime: &Runtime, config: &Config, stdio: Stdio, stop: Cance
         &config.performance,
         config.shutdown.clone(),
     );
-    tokio::spawn(Arc::clone(&connection).write_to(stdio.output));
+    tokio::spawn(Arc::clone(&connection).write());
+    tokio::spawn(Arc::clone(&connection).watch_deadlines(Arc::clone(&runtime.shared)));
     let handler = ToolHandler::new(Arc::clone(&runtime.shared));
     let session = tokio::spawn(async move {
         match handler.serve(transport).await {

@@ -35,6 +35,7 @@ pub mod tool_supervisor;
 pub mod tool_table;
 pub mod tool_worker;
 pub mod tools_supervisor;
+pub mod unsent;
 pub mod warm_stores;
 pub mod worker_thread;
 pub mod zombies;

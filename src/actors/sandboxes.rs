@@ -61,13 +61,15 @@ impl Sandboxes {
         .map_err(|fault| ExitReason::InitFailed(fault.to_string()))
     }
 
-    /// Runs the guest once, in the Store of `key` if it is a warm one.
+    /// Runs the guest once, in the Store of `key` if it is a warm one. `not_at_once` is called if that takes longer than
+    /// an epoch, or waits for something.
     pub fn run(
         &mut self,
         key: &StoreKey,
         request: GuestRequest,
         deadline: Instant,
         cancel: &CancellationToken,
+        not_at_once: impl Fn(),
     ) -> Ended {
         let Self { shared, tool, executor, stores, .. } = self;
         let _running = shared.engine.running();
@@ -86,24 +88,34 @@ impl Sandboxes {
                 }
             }
         };
+        let waits = async {
+            not_at_once();
+            std::future::pending::<()>().await;
+        };
         // The guest is polled first: a call that never waits touches no timer and no other future.
         let ended = executor.run(deadline, async {
             tokio::select! {
                 biased;
                 result = guest => Ended::Returned(result),
                 () = cancel.cancelled() => Ended::Cancelled,
+                () = waits => unreachable!("it never ends"),
                 () = shared.interrupted() => Ended::Interrupted,
             }
         });
         ended.unwrap_or(Ended::DeadlinePassed)
     }
 
-    /// Makes ready for the next call: Stores that are torn or worn go, and the one for `key` is built anew. Says how
-    /// long that took, if it was done.
+    /// Makes ready for the next call: Stores that are torn or worn go, and the one for `key` is built anew, after
+    /// `before_building`. Says how long that took, if it was done.
     ///
     /// # Errors
     /// Why the worker cannot go on.
-    pub fn recover(&mut self, key: &StoreKey, returned: bool) -> Result<Option<Duration>, ExitReason> {
+    pub fn recover(
+        &mut self,
+        key: &StoreKey,
+        returned: bool,
+        before_building: impl FnOnce(),
+    ) -> Result<Option<Duration>, ExitReason> {
         // A leak, when a drill wants one.
         let _ = points::LEAK.hit_for(&self.tool.published);
         let torn = points::KEEP_TORN_STORE.hit_for(&self.tool.published).is_ok() && self.stores.drop_torn();
@@ -114,6 +126,9 @@ impl Sandboxes {
         }
         if !returned {
             self.renew_executor()?;
+        }
+        if !self.stores.has(key) {
+            before_building();
         }
         match self.rebuild(key) {
             Ok(took) => Ok(took.filter(|_| torn)),

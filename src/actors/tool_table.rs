@@ -228,6 +228,12 @@ impl ToolEntry {
         self.service_us.store(old - old / 8 + took / 8, Ordering::Relaxed);
     }
 
+    /// Whether its calls take so little time that an answer may wait for the next one.
+    pub fn is_fast(&self) -> bool {
+        const FAST_US: u64 = 100;
+        self.service_us.load(Ordering::Relaxed) < FAST_US
+    }
+
     /// When a refused caller should come back: the time to work off half of what waits, within 10 ms to 1 s.
     pub fn retry_after(&self) -> Duration {
         if let Some(Shut::Open(wait) | Shut::Quarantined(wait)) = self.gate.shut() {

@@ -115,6 +115,7 @@ fn watch(myself: &ActorRef<WorkerMsg>, state: &WorkerArgs) {
         state.shared.worker_ended();
         myself.stop(None);
     } else if in_hand.keep_watching() {
+        in_hand.send_unsent();
         watch_later(myself);
     }
 }

@@ -23,6 +23,7 @@ use super::sandboxes::{Ended, Sandboxes};
 use super::shared::Shared;
 use super::supervision_log::{Reason, Record, Restart};
 use super::tool_table::{ThreadExit, ToolEntry, WorkerSlot};
+use super::unsent::Unsent;
 use super::warm_stores::StoreKey;
 use crate::failpoint::points;
 use crate::wasi::error::{Fault, FaultCode};
@@ -38,6 +39,7 @@ pub struct InHand {
     abandoned: AtomicBool,
     /// Whether the actor's timer runs.
     watched: AtomicBool,
+    unsent: Mutex<Unsent>,
 }
 
 struct Held {
@@ -95,6 +97,11 @@ impl InHand {
         !self.watched.swap(true, Ordering::SeqCst)
     }
 
+    /// Sends the answers that were given before this call was taken: it is not as short as was thought.
+    pub fn send_unsent(&self) {
+        self.unsent.lock().send();
+    }
+
     fn release(&self) -> Option<Reply> {
         self.call.lock().take().map(|held| held.reply)
     }
@@ -143,6 +150,7 @@ impl WorkerThread {
             Ok(reason) => reason,
             Err(panic) => ExitReason::HostPanic(panic_text(panic.as_ref())),
         };
+        self.in_hand.send_unsent();
         if self.in_hand.is_abandoned() {
             // Its place is taken already; it only reports back from the dead.
             self.tool.zombies.came_back();
@@ -175,6 +183,9 @@ impl WorkerThread {
         self.tell(WorkerMsg::Ready);
         let tool = Arc::clone(&self.tool);
         loop {
+            if tool.lane.depth() == 0 || !tool.is_fast() {
+                self.in_hand.send_unsent();
+            }
             match tool.lane.recv(tool.loaded.manifest.reuse.idle) {
                 Received::Call(call) => {
                     if let Err(reason) = self.serve(call) {
@@ -197,12 +208,12 @@ impl WorkerThread {
             return Ok(());
         }
         if self.shared.is_interrupted() {
-            call.reply.answer(CallOutcome::Refused(Refusal::ShuttingDown));
+            self.answer_soon(call.reply, CallOutcome::Refused(Refusal::ShuttingDown));
             return Ok(());
         }
         let began = Instant::now();
         if began >= call.deadline.at {
-            call.reply.answer(CallOutcome::Faulted(call.deadline.fault()));
+            self.answer_soon(call.reply, CallOutcome::Faulted(call.deadline.fault()));
             return Ok(());
         }
         let Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, cancel, reply } = call;
@@ -212,7 +223,7 @@ impl WorkerThread {
         // With the call in hand: whatever happens now, it is answered.
         let _ = points::WORKER_RECV.hit_for(&self.tool.published);
         let key = StoreKey { tenant_id, permissions };
-        let ended = self.sandboxes.run(&key, request, deadline.at, &cancel);
+        let ended = self.sandboxes.run(&key, request, deadline.at, &cancel, || self.in_hand.send_unsent());
         if self.in_hand.is_abandoned() {
             // The answer was given and the place taken while the guest was stuck.
             return Err(ExitReason::Wedged);
@@ -221,7 +232,7 @@ impl WorkerThread {
         let returned = matches!(ended, Ended::Returned(_));
         let fault = self.answer(ended, let_in, deadline);
         self.tool.note_service(began.elapsed());
-        let rebuilt = self.sandboxes.recover(&key, returned);
+        let rebuilt = self.sandboxes.recover(&key, returned, || self.in_hand.send_unsent());
         if let Some(fault) = fault.filter(|fault| !fault.code.is_the_tools_word()) {
             self.report(&fault, rebuilt.as_ref().ok().copied().flatten(), reason_trace_id);
         }
@@ -249,12 +260,17 @@ impl WorkerThread {
         self.tool.call_ended(let_in, verdict);
         if let Some(reply) = self.in_hand.release() {
             match ended {
-                Some(Ok(output)) => reply.answer(CallOutcome::Finished(output)),
-                Some(Err(fault)) => reply.answer(CallOutcome::Faulted(fault)),
+                Some(Ok(output)) => self.answer_soon(reply, CallOutcome::Finished(output)),
+                Some(Err(fault)) => self.answer_soon(reply, CallOutcome::Faulted(fault)),
                 None => reply.stay_silent(),
             }
         }
         fault
+    }
+
+    /// Answers; the answer is sent when the next call is looked for.
+    fn answer_soon(&self, reply: Reply, outcome: CallOutcome) {
+        self.in_hand.unsent.lock().add(reply.answer_unsent(outcome));
     }
 
     /// Says in the supervision log and on the bus that a call met a fault, and what was done about it.

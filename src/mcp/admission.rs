@@ -18,7 +18,7 @@ use crate::actors::reply::{Answer, Reply};
 use crate::actors::shared::Shared;
 use crate::actors::tool_table::ToolEntry;
 use crate::failpoint::points;
-use crate::frame::{self, ContextFrame};
+use crate::frame::{self, Budget, ContextFrame};
 use crate::wasi::call::GuestRequest;
 use crate::wasi::error::{Fault, FaultCode};
 use crate::wasi::lazy_tool::NotReady;
@@ -32,20 +32,23 @@ pub const DEADLINE_META_KEY: &str = "io.nurones/deadlineMs";
 /// An hour, as for everybody who says a deadline.
 pub const LONGEST_DEADLINE_MS: u64 = 3_600_000;
 
-/// A call that is on its way.
-pub struct Admitted {
-    /// Where its answer arrives.
-    pub answer: Answer,
-    /// When it is due.
-    pub deadline: Deadline,
-}
-
-/// Why a call is not on its way.
+/// Why a call is not made.
 pub enum Denied {
     /// The client is told as the result of the call.
     Fault(Fault),
     /// The client is told as a protocol error.
     Protocol(rmcp::ErrorData),
+}
+
+/// The tool of this name.
+///
+/// # Errors
+/// A protocol error that names those there are.
+pub fn tool<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<ToolEntry>, rmcp::ErrorData> {
+    shared.table.get(name).ok_or_else(|| {
+        let known: Vec<&str> = shared.table.served().map(|tool| tool.published.as_str()).collect();
+        error::unknown_tool(name, &known)
+    })
 }
 
 /// The ContextFrame of a request, completed from the defaults.
@@ -97,7 +100,15 @@ async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationToken)
     }
 }
 
-/// Lets a call of `tool` in, once that is compiled, or says why not.
+/// A call that is on its way.
+pub struct Admitted {
+    /// Where its answer arrives.
+    pub answer: Answer,
+    /// When it is due.
+    pub deadline: Deadline,
+}
+
+/// Lets a call of `tool` in, once that is compiled, for a task that waits for the answer.
 ///
 /// # Errors
 /// See [`Denied`].
@@ -109,29 +120,74 @@ pub async fn admit(
     cancel: CancellationToken,
     progress: Option<mpsc::Sender<Progress>>,
 ) -> Result<Admitted, Denied> {
-    points::ADMIT.hit_for(&tool.published).map_err(|_| Denied::Protocol(error::host_bug()))?;
     compiled(shared, tool, &cancel).await?;
-    let permissions = permissions(tool, frame).map_err(Denied::Fault)?;
-    let arguments = checked(tool, arguments).map_err(Denied::Fault)?;
+    let checked = check(tool, arguments, frame)?;
+    let deadline = due(tool, frame);
     let (reply, answer) = Reply::new();
-    let deadline = Deadline::starting_now(tool.limits.deadline, frame.deadline);
-    let call = Call {
-        request: GuestRequest { arguments, context: frame.json(), budget: frame.budget, progress },
+    submit(tool, checked, Waiting { deadline, cancel, progress, reply })?;
+    Ok(Admitted { answer, deadline })
+}
+
+/// The part of a call that has been looked at: what the tool may do in it, and with what.
+pub struct Checked {
+    permissions: Permissions,
+    /// As JSON text.
+    arguments: String,
+    context: Arc<str>,
+    budget: Budget,
+    tenant_id: Arc<str>,
+    reason_trace_id: Arc<str>,
+}
+
+/// The part of a call that belongs to whoever made it.
+pub struct Waiting {
+    /// When it must be answered.
+    pub deadline: Deadline,
+    /// Set when the client cancels.
+    pub cancel: CancellationToken,
+    /// Where progress goes, when the client asked for it.
+    pub progress: Option<mpsc::Sender<Progress>>,
+    /// The way back.
+    pub reply: Reply,
+}
+
+/// When a call of `tool` that begins now must be answered.
+pub fn due(tool: &ToolEntry, frame: &ContextFrame) -> Deadline {
+    Deadline::starting_now(tool.limits.deadline, frame.deadline)
+}
+
+/// Whether a call of `tool`, which is compiled, may be made with these arguments.
+///
+/// # Errors
+/// See [`Denied`].
+pub fn check(tool: &ToolEntry, arguments: JsonObject, frame: &ContextFrame) -> Result<Checked, Denied> {
+    points::ADMIT.hit_for(&tool.published).map_err(|_| Denied::Protocol(error::host_bug()))?;
+    let permissions = permissions(tool, frame).map_err(Denied::Fault)?;
+    let arguments = fitting(tool, arguments).map_err(Denied::Fault)?;
+    Ok(Checked {
+        permissions,
+        arguments,
+        context: frame.json(),
+        budget: frame.budget,
         tenant_id: Arc::clone(&frame.tenant_id),
         reason_trace_id: Arc::clone(&frame.reason_trace_id),
-        permissions,
-        deadline,
-        let_in: LetIn::free(),
-        cancel,
-        reply,
-    };
-    match tool.submit(call) {
-        Ok(()) => Ok(Admitted { answer, deadline }),
-        Err((call, refusal)) => {
-            call.reply.stay_silent();
-            Err(Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after())))
-        }
-    }
+    })
+}
+
+/// Puts a call into the lane of `tool`, or says why not; then its reply stays silent.
+///
+/// # Errors
+/// See [`Denied`].
+pub fn submit(tool: &ToolEntry, checked: Checked, waiting: Waiting) -> Result<(), Denied> {
+    let Waiting { deadline, cancel, progress, reply } = waiting;
+    let Checked { permissions, arguments, context, budget, tenant_id, reason_trace_id } = checked;
+    let request = GuestRequest { arguments, context, budget, progress };
+    let let_in = LetIn::free();
+    let call = Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, cancel, reply };
+    tool.submit(call).map_err(|(call, refusal)| {
+        call.reply.stay_silent();
+        Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after()))
+    })
 }
 
 fn permissions(tool: &ToolEntry, frame: &ContextFrame) -> Result<Permissions, Fault> {
@@ -144,7 +200,7 @@ fn permissions(tool: &ToolEntry, frame: &ContextFrame) -> Result<Permissions, Fa
 }
 
 /// The arguments as JSON text, once they fit the schema.
-fn checked(tool: &ToolEntry, arguments: JsonObject) -> Result<String, Fault> {
+fn fitting(tool: &ToolEntry, arguments: JsonObject) -> Result<String, Fault> {
     let arguments = Value::Object(arguments);
     schema::check(&tool.loaded.definition().validator, &arguments)
         .map_err(|problem| Fault::new(FaultCode::InvalidArguments, format!("invalid arguments: {problem}")))?;

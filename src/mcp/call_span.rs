@@ -20,9 +20,7 @@ use std::sync::Arc;
 use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, Span};
-use rmcp::RoleServer;
-use rmcp::model::{CallToolResult, ContentBlock, ErrorCode, ErrorData};
-use rmcp::service::RequestContext;
+use rmcp::model::{CallToolResult, ContentBlock, ErrorCode, ErrorData, ProtocolVersion, RequestMetaObject};
 use tokio_util::sync::CancellationToken;
 
 use super::error::FAULT_META_KEY;
@@ -47,8 +45,8 @@ struct Recording {
 
 impl CallSpan {
     /// Begins a span below that of the caller, as the request's `_meta` has it.
-    pub fn begin(context: &RequestContext<RoleServer>) -> Self {
-        Self(otlp::tracer().and_then(|tracer| Recording::begin(tracer, context)).map(Box::new))
+    pub fn begin(meta: &RequestMetaObject, version: Option<ProtocolVersion>, cancel: &CancellationToken) -> Self {
+        Self(otlp::tracer().and_then(|tracer| Recording::begin(tracer, meta, version, cancel)).map(Box::new))
     }
 
     /// The tool that is called.
@@ -95,8 +93,12 @@ impl Drop for CallSpan {
 }
 
 impl Recording {
-    fn begin(tracer: &SdkTracer, context: &RequestContext<RoleServer>) -> Option<Self> {
-        let meta = &context.meta;
+    fn begin(
+        tracer: &SdkTracer,
+        meta: &RequestMetaObject,
+        version: Option<ProtocolVersion>,
+        cancel: &CancellationToken,
+    ) -> Option<Self> {
         let caller = meta.get_traceparent().and_then(|parent| trace_parent::parse(parent, meta.get_tracestate()));
         let parent = caller.map_or_else(Context::new, |caller| Context::new().with_remote_span_context(caller));
         // Room for all there can be, so that the list grows once.
@@ -104,13 +106,13 @@ impl Recording {
         attributes.push(KeyValue::new("mcp.method.name", METHOD));
         attributes.push(KeyValue::new("gen_ai.operation.name", "execute_tool"));
         attributes.push(KeyValue::new("network.transport", "pipe"));
-        if let Some(version) = context.protocol_version() {
+        if let Some(version) = version {
             attributes.push(KeyValue::new("mcp.protocol.version", version.as_str().to_owned()));
         }
         let builder = SpanBuilder::from_name(METHOD).with_kind(SpanKind::Server).with_attributes(attributes);
         let span = tracer.build_with_context(builder, &parent);
         // One that was not sampled needs no attributes.
-        span.is_recording().then(|| Self { span, cancel: context.ct.clone(), admitted: false })
+        span.is_recording().then(|| Self { span, cancel: cancel.clone(), admitted: false })
     }
 
     fn end(&mut self, result: &Result<CallToolResult, ErrorData>) {

@@ -1,33 +1,45 @@
 //! One client's connection: its tickets, and the bytes on their way out.
 //!
-//! Answers are serialised into one buffer; a task writes whatever has gathered there in one go. The buffer is bounded
-//! by the reader: past [`OUTPUT_BUFFER_BYTES`](defaults::OUTPUT_BUFFER_BYTES) it stops reading until the client has
-//! read. Nobody else waits.
+//! Answers gather in an [`Outbox`]. A task writes it whenever something is in there; a worker that has nothing else to
+//! do writes what it can itself, which spares the task's wake-up. The outbox is bounded by the reader: past
+//! [`OUTPUT_BUFFER_BYTES`](defaults::OUTPUT_BUFFER_BYTES) it stops reading until the client has read. Nobody else waits.
 
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rmcp::model::{ErrorData, JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
+use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::caught::caught;
+use super::caught::{Panicked, caught};
+use super::direct::{CallResult, DirectCall};
+use super::outbox::{Batch, Outbox};
 use super::stdio::Output;
-use super::tickets::{Number, Tickets};
+use super::tickets::{Cancelled, Number, Tickets};
+use crate::actors::shared::Shared;
 use crate::config::defaults;
 use crate::failpoint::points;
 
 /// See the module documentation.
-#[derive(Default)]
 pub struct Connection {
-    tickets: Mutex<Tickets>,
+    tickets: Mutex<Tickets<Arc<DirectCall>>>,
     outbox: Mutex<Outbox>,
-    /// Bytes were put into the outbox.
+    output: Output,
+    /// There is something for the writer.
     filled: Notify,
-    /// The outbox was written.
+    /// Something was written, or will never be.
     written: Notify,
+    /// The client is gone.
+    gone: Notify,
+    /// The transport is through.
+    over: Notify,
+    /// A call must be answered sooner than all others.
+    sooner: Notify,
     broken: AtomicBool,
     /// The client sends what cannot be a message.
     hopeless: AtomicBool,
@@ -35,38 +47,127 @@ pub struct Connection {
     finished: AtomicBool,
 }
 
-/// Bytes waiting to be written, and the tickets they answer.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    answers: Vec<Number>,
-    /// Bytes the writer has taken and not yet written.
-    being_written: usize,
+/// What became of a wish for a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// Its number.
+    Ticket(Number),
+    /// Another request with this id is in flight.
+    InFlight,
+    /// Too many tickets are open.
+    Full,
+}
+
+/// JSON-RPC's answer to a call.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+struct Answered<'a> {
+    jsonrpc: &'static str,
+    id: &'a RequestId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a rmcp::model::CallToolResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a ErrorData>,
 }
 
 impl Connection {
-    /// Asks or changes the tickets.
-    pub fn tickets<T>(&self, ask: impl FnOnce(&mut Tickets) -> T) -> T {
-        ask(&mut self.tickets.lock())
+    /// A connection whose client reads `output`.
+    pub fn new(output: Output) -> Self {
+        Self {
+            tickets: Mutex::default(),
+            outbox: Mutex::default(),
+            output,
+            filled: Notify::new(),
+            written: Notify::new(),
+            gone: Notify::new(),
+            over: Notify::new(),
+            sooner: Notify::new(),
+            broken: AtomicBool::new(false),
+            hopeless: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        }
+    }
+
+    /// Opens a ticket unless `limit` are open.
+    pub fn open(&self, id: &RequestId, limit: usize) -> Opened {
+        let mut tickets = self.tickets.lock();
+        if tickets.len() >= limit {
+            return Opened::Full;
+        }
+        tickets.open(id).map_or(Opened::InFlight, Opened::Ticket)
+    }
+
+    /// Ends the ticket of a cancelled request; `None` when nothing is owed to it.
+    pub fn cancel(&self, id: &RequestId) -> Option<Cancelled<Arc<DirectCall>>> {
+        self.tickets.lock().cancel(id)
+    }
+
+    /// The request of this ticket has become a call.
+    pub fn watch(&self, number: Number, call: &Arc<DirectCall>) {
+        if self.tickets.lock().watch(number, Arc::clone(call), call.latest()) {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// Answers the calls whose time is over and whose worker does not, as long as there is a client. Run it as a task.
+    pub async fn watch_deadlines(self: Arc<Self>, shared: Arc<Shared>) {
+        /// Deadlines this close to each other are looked at once.
+        const TOGETHER: Duration = Duration::from_millis(5);
+        while !self.is_broken() {
+            let earliest = self.tickets.lock().earliest();
+            let Some(at) = earliest else {
+                self.sooner.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = self.sooner.notified() => continue,
+                () = tokio::time::sleep_until((at + TOGETHER).into()) => {}
+            }
+            let overdue = self.tickets.lock().overdue(Instant::now());
+            for call in &overdue {
+                call.expire();
+            }
+            if !overdue.is_empty() {
+                // Nobody waits for them any more, so their places in the lanes can be given away.
+                shared.table.note_cancellation();
+            }
+        }
     }
 
     /// Puts the answer of a ticket into the outbox, under the client's id, if it is still owed.
     pub fn answer(&self, number: Number, mut message: ServerJsonRpcMessage) {
-        let Some(id) = self.tickets(|tickets| tickets.answer(number)) else { return };
+        let Some(id) = self.id_of(number) else { return };
         match &mut message {
             JsonRpcMessage::Response(response) => response.id = id,
             JsonRpcMessage::Error(error) => error.id = Some(id),
             JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
         }
-        if points::LOSE_ANSWER.hit().is_err() {
-            return self.tickets(|tickets| tickets.written(&[number]));
-        }
         self.push(Some(number), &message);
+        self.filled.notify_one();
+    }
+
+    /// The same for a call that rmcp knows nothing of. It is on its way with the next [`Connection::flush`], or when
+    /// the writer finds it.
+    pub fn answer_call(&self, number: Number, result: &CallResult) {
+        let Some(id) = self.id_of(number) else { return };
+        let answered = Answered { jsonrpc: "2.0", id: &id, result: result.as_ref().ok(), error: result.as_ref().err() };
+        self.push(Some(number), &answered);
+    }
+
+    /// The id under which a ticket is to be answered, if that is owed.
+    fn id_of(&self, number: Number) -> Option<RequestId> {
+        let id = self.tickets.lock().answer(number)?;
+        if points::LOSE_ANSWER.hit().is_err() {
+            self.tickets.lock().written(&[number]);
+            return None;
+        }
+        Some(id)
     }
 
     /// Answers everything that is owed with this error.
     pub fn answer_what_is_owed(&self, error: &ErrorData) {
-        for number in self.tickets(|tickets| tickets.owed()) {
+        let owed = self.tickets.lock().owed();
+        for number in owed {
             self.answer(number, ServerJsonRpcMessage::error(error.clone(), None));
         }
     }
@@ -74,21 +175,56 @@ impl Connection {
     /// Puts a message into the outbox that answers no ticket.
     pub fn tell(&self, message: &ServerJsonRpcMessage) {
         self.push(None, message);
+        self.filled.notify_one();
     }
 
-    fn push(&self, ticket: Option<Number>, message: &ServerJsonRpcMessage) {
-        let mut outbox = self.outbox.lock();
-        let before = outbox.bytes.len();
-        if let Err(error) = serde_json::to_writer(&mut outbox.bytes, message) {
+    fn push(&self, ticket: Option<Number>, message: &impl Serialize) {
+        /// Room for a small result.
+        const LINE_BYTES: usize = 2 << 10;
+        // Made before the lock is taken: the reader looks at the outbox too.
+        let mut line = Vec::with_capacity(LINE_BYTES);
+        if let Err(error) = serde_json::to_writer(&mut line, message) {
             // Only a bug can make a message unserialisable; what was begun must not stay.
             tracing::error!(%error, "a message cannot be serialised");
-            outbox.bytes.truncate(before);
+            line.clear();
         } else {
-            outbox.bytes.push(b'\n');
+            line.push(b'\n');
         }
-        outbox.answers.extend(ticket);
-        drop(outbox);
+        self.outbox.lock().push(line, ticket);
+    }
+
+    /// Has the outbox written by its task.
+    pub fn flush_later(&self) {
         self.filled.notify_one();
+    }
+
+    /// Writes the outbox on this thread, as far as the client takes it at once; the writer does the rest.
+    pub fn flush(&self) {
+        while let Some(mut batch) = self.begin() {
+            // A worker must not take a bug in here for its own.
+            let write = || {
+                points::OUTPUT_WRITE.hit()?;
+                self.output.try_write(batch.rest())
+            };
+            match catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_| Err(Panicked.into())) {
+                Ok(written) if batch.written + written == batch.bytes.len() => self.end(batch, Ok(())),
+                Ok(written) => {
+                    batch.written += written;
+                    return self.leave(batch);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.leave(batch),
+                Err(error) => self.end(batch, Err(error)),
+            }
+        }
+    }
+
+    fn leave(&self, batch: Batch) {
+        self.outbox.lock().put_back(batch);
+        self.filled.notify_one();
+    }
+
+    fn begin(&self) -> Option<Batch> {
+        if self.is_broken() { None } else { self.outbox.lock().begin() }
     }
 
     /// Whether the reader may read on.
@@ -96,8 +232,7 @@ impl Connection {
         if points::UNBOUNDED_OUTPUT.hit().is_err() {
             return true;
         }
-        let outbox = self.outbox.lock();
-        outbox.bytes.len() + outbox.being_written < defaults::OUTPUT_BUFFER_BYTES
+        self.outbox.lock().waiting_bytes() < defaults::OUTPUT_BUFFER_BYTES
     }
 
     /// Whether everything is written and nothing is owed.
@@ -108,6 +243,15 @@ impl Connection {
     /// Whether the client's end is closed.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::SeqCst)
+    }
+
+    /// Ready once the client's end is closed.
+    pub async fn broken(&self) {
+        let mut gone = pin!(self.gone.notified());
+        gone.as_mut().enable();
+        if !self.is_broken() {
+            gone.await;
+        }
     }
 
     /// The client is given up: what is owed is still written, and the end is a failure.
@@ -124,7 +268,7 @@ impl Connection {
     pub async fn until(&self, condition: impl Fn(&Self) -> bool) {
         loop {
             // Registered before the condition is looked at, so that a change in between is not missed.
-            let mut written = std::pin::pin!(self.written.notified());
+            let mut written = pin!(self.written.notified());
             written.as_mut().enable();
             if condition(self) {
                 return;
@@ -136,60 +280,58 @@ impl Connection {
     /// The transport will hand over nothing more.
     pub fn finish(&self) {
         self.finished.store(true, Ordering::SeqCst);
-        self.written.notify_waiters();
+        self.over.notify_one();
     }
 
     /// Waits until the transport is through and its bytes are written; at most `patience` for the latter.
     pub async fn finished(&self, patience: Duration) {
-        self.until(|this| this.finished.load(Ordering::SeqCst)).await;
+        // Not `until`, which would wake this task with every answer of the session.
+        while !self.finished.load(Ordering::SeqCst) {
+            self.over.notified().await;
+        }
         let flushed = self.until(|this| this.is_flushed() || this.is_broken());
         let _ = tokio::time::timeout(patience, flushed).await;
     }
 
     fn is_flushed(&self) -> bool {
-        let outbox = self.outbox.lock();
-        outbox.bytes.is_empty() && outbox.being_written == 0
+        self.outbox.lock().waiting_bytes() == 0
     }
 
-    /// Writes the outbox to `output` until the client is gone. Run it as a task of its own.
-    pub async fn write_to(self: Arc<Self>, mut output: Output) {
-        let mut spare = Vec::new();
-        loop {
-            let (bytes, answers) = {
-                let mut outbox = self.outbox.lock();
-                outbox.being_written = outbox.bytes.len();
-                (std::mem::replace(&mut outbox.bytes, std::mem::take(&mut spare)), std::mem::take(&mut outbox.answers))
-            };
-            if bytes.is_empty() {
+    /// Writes the outbox until the client is gone. Run it as a task of its own.
+    pub async fn write(self: Arc<Self>) {
+        while !self.is_broken() {
+            let Some(mut batch) = self.begin() else {
                 self.filled.notified().await;
                 continue;
-            }
+            };
             // A writer that is gone without a word would be waited for.
-            let write = pin!(async {
-                points::OUTPUT_WRITE.hit()?;
-                output.write(bytes).await
-            });
-            let result = caught(write).await.unwrap_or_else(|panicked| Err(panicked.into()));
-            self.outbox.lock().being_written = 0;
-            self.tickets(|tickets| tickets.written(&answers));
-            match result {
-                Ok(buffer) => spare = small_enough(buffer),
-                Err(_) if points::IGNORE_BROKEN_PIPE.hit().is_err() => {}
-                Err(error) => {
-                    tracing::debug!(%error, "the client cannot be written to");
-                    self.broken.store(true, Ordering::SeqCst);
-                }
-            }
-            self.written.notify_waiters();
-            if self.is_broken() {
-                return;
-            }
+            let result = {
+                let write = pin!(async {
+                    points::OUTPUT_WRITE.hit()?;
+                    self.output.write(&mut batch).await
+                });
+                caught(write).await.unwrap_or_else(|panicked| Err(panicked.into()))
+            };
+            self.end(batch, result);
         }
     }
-}
 
-/// One large answer must not keep its memory for ever.
-fn small_enough(buffer: Vec<u8>) -> Vec<u8> {
-    const KEEP_BYTES: usize = 1 << 20;
-    if buffer.capacity() > KEEP_BYTES { Vec::new() } else { buffer }
+    /// A batch was written, or cannot be.
+    fn end(&self, batch: Batch, result: io::Result<()>) {
+        self.tickets.lock().written(&batch.answers);
+        self.outbox.lock().end(batch);
+        match result {
+            Ok(()) => {}
+            Err(_) if points::IGNORE_BROKEN_PIPE.hit().is_err() => {}
+            Err(error) => {
+                tracing::debug!(%error, "the client cannot be written to");
+                self.broken.store(true, Ordering::SeqCst);
+                self.gone.notify_waiters();
+                // Both wait for work that will not come.
+                self.filled.notify_one();
+                self.sooner.notify_one();
+            }
+        }
+        self.written.notify_waiters();
+    }
 }

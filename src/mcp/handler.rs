@@ -13,16 +13,14 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
-use super::admission::{self, Admitted, Denied};
+use super::admission::{self, Admitted};
 use super::call_span::CallSpan;
 use super::caught::caught;
 use super::tool_list::ToolList;
-use super::{error, tools};
+use super::{error, session, tools};
 use crate::actors::message::CallOutcome;
 use crate::actors::reply::Answer;
 use crate::actors::shared::Shared;
-use crate::actors::tool_table::ToolEntry;
-use crate::frame::ContextFrame;
 use crate::wasi::store::Progress;
 
 /// Progress reports on their way to the client; more are dropped, never waited for.
@@ -30,7 +28,7 @@ const PROGRESS_QUEUE: usize = 16;
 
 /// How long past its deadline a call is left to its worker, which is to say what became of it. One that still waits in
 /// its lane then, behind a long call or for a worker that is not there, is answered here.
-const GRACE: Duration = Duration::from_millis(50);
+pub const GRACE: Duration = Duration::from_millis(50);
 
 /// The handler of one connection.
 #[derive(Clone)]
@@ -51,10 +49,7 @@ impl ToolHandler {
         context: RequestContext<RoleServer>,
         span: &mut CallSpan,
     ) -> Result<CallToolResult, ErrorData> {
-        let tool = self.shared.table.get(&request.name).ok_or_else(|| {
-            let known: Vec<&str> = self.shared.table.served().map(|tool| tool.published.as_str()).collect();
-            error::unknown_tool(&request.name, &known)
-        })?;
+        let tool = admission::tool(&self.shared, &request.name)?;
         span.tool(tool);
         let frame = admission::frame(&self.shared, &context.meta)?;
         span.frame(&frame);
@@ -82,20 +77,10 @@ impl ToolHandler {
                     self.shared.table.note_cancellation();
                     CallOutcome::Faulted(deadline.fault())
                 });
-                result(tool, outcome, frame)
+                tools::answer(tool, outcome, frame)
             }
-            Err(Denied::Fault(fault)) => Ok(tools::faulted(tool, &fault, frame)),
-            Err(Denied::Protocol(error)) => Err(error),
+            Err(denied) => tools::denied(tool, denied, frame),
         }
-    }
-}
-
-fn result(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame) -> Result<CallToolResult, ErrorData> {
-    match outcome {
-        CallOutcome::Finished(output) => Ok(tools::finished(tool, output, frame)),
-        CallOutcome::Faulted(fault) => Ok(tools::faulted(tool, &fault, frame)),
-        CallOutcome::Lost => Ok(tools::faulted(tool, &error::lost(), frame)),
-        CallOutcome::Refused(refusal) => Err(error::refused(refusal, &tool.published, tool.retry_after())),
     }
 }
 
@@ -141,7 +126,7 @@ async fn notify(context: &RequestContext<RoleServer>, token: &ProgressToken, rep
 
 /// Modern clients want to know who answered on every result.
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
-    context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
+    context.protocol_version().is_some_and(|version| session::is_modern(&version))
 }
 
 impl ServerHandler for ToolHandler {
@@ -188,7 +173,7 @@ impl ServerHandler for ToolHandler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let modern = is_modern(&context);
-        let mut span = CallSpan::begin(&context);
+        let mut span = CallSpan::begin(&context.meta, context.protocol_version(), &context.ct);
         let result = caught(pin!(self.call(request, context, &mut span))).await;
         let result = result.unwrap_or_else(|_| Err(error::host_bug()));
         span.end(&result);

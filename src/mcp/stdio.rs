@@ -13,10 +13,12 @@ use std::os::fd::OwnedFd;
 
 use bytes::BytesMut;
 use rustix::fs::FileType;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
+
+use super::outbox::Batch;
 
 /// Bytes read or written at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -45,8 +47,23 @@ pub enum Output {
     Pipe(pipe::Sender),
     /// A socket.
     Socket(UnixStream),
-    /// Anything else, written by a thread: bytes go one way, results come back the other.
-    Thread(mpsc::Sender<Vec<u8>>, mpsc::Receiver<io::Result<Vec<u8>>>),
+    /// Anything else, written by a thread.
+    Thread(Mutex<WritingThread>),
+}
+
+/// Bytes go one way, results come back the other.
+pub struct WritingThread {
+    bytes: mpsc::Sender<Vec<u8>>,
+    done: mpsc::Receiver<io::Result<Vec<u8>>>,
+}
+
+impl WritingThread {
+    /// Writes all of `bytes` and gives the buffer back.
+    async fn write(&mut self, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        self.bytes.send(bytes).await.map_err(|_| gone())?;
+        self.done.recv().await.ok_or_else(gone)?
+    }
 }
 
 impl Stdio {
@@ -160,22 +177,41 @@ impl Output {
         }
     }
 
-    /// Writes all of `bytes` and gives the buffer back for the next time.
+    /// Writes what is left of `batch`.
     ///
     /// # Errors
     /// What the system reports; the other side may be gone.
-    pub async fn write(&mut self, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Pipe(pipe) => pipe.write_all(&bytes).await?,
-            Self::Socket(socket) => socket.write_all(&bytes).await?,
-            Self::Thread(chunks, done) => {
-                let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-                chunks.send(bytes).await.map_err(|_| gone())?;
-                bytes = done.recv().await.ok_or_else(gone)??;
+    pub async fn write(&self, batch: &mut Batch) -> io::Result<()> {
+        while !batch.rest().is_empty() {
+            match self {
+                Self::Pipe(pipe) => pipe.writable().await?,
+                Self::Socket(socket) => socket.writable().await?,
+                Self::Thread(thread) => {
+                    let bytes = std::mem::take(&mut batch.bytes);
+                    batch.bytes = thread.lock().await.write(bytes).await?;
+                    batch.written = batch.bytes.len();
+                    continue;
+                }
+            }
+            match self.try_write(batch.rest()) {
+                Ok(written) => batch.written += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
         }
-        bytes.clear();
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// Writes as much as the other side takes at once, from any thread.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes nothing just now; else what the system reports.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => pipe.try_write(bytes),
+            Self::Socket(socket) => socket.try_write(bytes),
+            Self::Thread(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     fn thread(fd: OwnedFd) -> io::Result<Self> {
@@ -190,6 +226,6 @@ impl Output {
                 }
             }
         })?;
-        Ok(Self::Thread(sender, receiver))
+        Ok(Self::Thread(Mutex::new(WritingThread { bytes: sender, done: receiver })))
     }
 }

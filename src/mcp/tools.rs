@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rmcp::model::{CallToolResult, ContentBlock, Implementation, MetaObject, ResourceContents, Tool, ToolAnnotations};
+use rmcp::model::{
+    CallToolResult, ContentBlock, ErrorData, Implementation, MetaObject, ResourceContents, Tool, ToolAnnotations,
+};
 use serde_json::Value;
 
+use super::admission::Denied;
 use super::error::{self, FAULT_META_KEY};
+use crate::actors::message::CallOutcome;
 use crate::actors::tool_table::ToolEntry;
 use crate::frame::{self, ContextFrame};
 use crate::wasi::call::{Content, GuestOutput};
@@ -39,6 +43,30 @@ pub fn listed(tool: &ToolEntry) -> Tool {
         Tool::new(tool.published.clone(), definition.description.clone(), Arc::new(definition.input_schema.clone()));
     listed.annotations = Some(annotations);
     listed
+}
+
+/// What the client is told of a call that was made.
+///
+/// # Errors
+/// A protocol error, when it was refused while it waited.
+pub fn answer(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame) -> Result<CallToolResult, ErrorData> {
+    match outcome {
+        CallOutcome::Finished(output) => Ok(finished(tool, output, frame)),
+        CallOutcome::Faulted(fault) => Ok(faulted(tool, &fault, frame)),
+        CallOutcome::Lost => Ok(faulted(tool, &error::lost(), frame)),
+        CallOutcome::Refused(refusal) => Err(error::refused(refusal, &tool.published, tool.retry_after())),
+    }
+}
+
+/// What the client is told of a call that was not made.
+///
+/// # Errors
+/// A protocol error, if that is what it is told.
+pub fn denied(tool: &ToolEntry, denied: Denied, frame: ContextFrame) -> Result<CallToolResult, ErrorData> {
+    match denied {
+        Denied::Fault(fault) => Ok(faulted(tool, &fault, frame)),
+        Denied::Protocol(error) => Err(error),
+    }
 }
 
 /// The result of a call that finished.

@@ -21,12 +21,14 @@ use rmcp::transport::Transport;
 use tokio_util::sync::CancellationToken;
 
 use super::caught::caught;
-use super::connection::Connection;
+use super::connection::{Connection, Opened};
+use super::direct;
 use super::envelope::{Envelope, INVALID_REQUEST, Refused, id_in_head};
 use super::error::{refused_inflight, refused_shutting_down};
 use super::framing::{Frame, Framer};
+use super::session::Session;
 use super::stdio::Input;
-use super::tickets::Number;
+use super::tickets::{Cancelled, Number};
 use crate::actors::shared::Shared;
 use crate::config::{Performance, Shutdown, defaults};
 use crate::failpoint::points;
@@ -40,6 +42,7 @@ pub struct StdioTransport {
     /// Set when the process is told to stop: treated like the end of input.
     stop: CancellationToken,
     phase: Phase,
+    session: Session,
     max_inflight: usize,
     shutdown: Shutdown,
 }
@@ -72,6 +75,7 @@ impl StdioTransport {
             shared,
             stop,
             phase: Phase::Reading,
+            session: Session::default(),
             max_inflight: performance.max_inflight,
             shutdown,
         }
@@ -93,12 +97,17 @@ impl StdioTransport {
                 self.phase = Phase::Over;
                 return None;
             }
-            let has_room = self.connection.has_room();
-            let changed = |connection: &Connection| connection.is_broken() || connection.has_room() != has_room;
+            if !self.connection.has_room() {
+                let changed = self.connection.until(|connection| connection.is_broken() || connection.has_room());
+                tokio::select! {
+                    () = self.stop.cancelled() => return self.input_over(),
+                    () = changed => continue,
+                }
+            }
             tokio::select! {
                 () = self.stop.cancelled() => return self.input_over(),
-                () = self.connection.until(changed) => {}
-                read = read_some(&mut self.input, &mut self.framer), if has_room => match read {
+                () = self.connection.broken() => {}
+                read = read_some(&mut self.input, &mut self.framer) => match read {
                     Ok(1..) => {}
                     Ok(0) => return self.end_of_input(),
                     Err(error) => {
@@ -158,10 +167,13 @@ impl StdioTransport {
             Envelope::Notification => None,
             Envelope::Cancel { id } => {
                 points::IGNORE_CANCEL.hit().ok()?;
-                let number = self.connection.tickets(|tickets| tickets.cancel(&id))?;
+                let Cancelled { number, call } = self.connection.cancel(&id)?;
+                if let Some(call) = &call {
+                    call.cancel();
+                }
                 // rmcp cancels the call's token before it asks for the next message.
                 self.shared.table.note_cancellation();
-                Some(cancelled(number))
+                call.is_none().then(|| cancelled(number))
             }
             Envelope::Request { id, call } => self.take_on(line, id, call),
         }
@@ -170,24 +182,32 @@ impl StdioTransport {
     /// Opens a ticket for a request, or refuses it.
     fn take_on(&mut self, line: &[u8], id: RequestId, call: Option<&str>) -> Option<ClientJsonRpcMessage> {
         let limit = self.max_inflight + if call.is_some() { 0 } else { defaults::CONTROL_INFLIGHT };
-        let (opened, in_flight) = self.connection.tickets(|tickets| {
-            let in_flight = tickets.len();
-            (if in_flight < limit { tickets.open(&id) } else { None }, in_flight)
-        });
-        if in_flight >= limit {
-            self.push_error(Some(id), refused_inflight());
-            return None;
-        }
-        let Some(number) = opened else {
-            self.refuse(Refused {
-                id: Some(id),
-                code: INVALID_REQUEST,
-                reason: "duplicate_id",
-                message: "a request with this id is in flight; this second one is not run".into(),
-            });
-            return None;
+        let number = match self.connection.open(&id, limit) {
+            Opened::Ticket(number) => number,
+            Opened::InFlight => {
+                self.refuse(Refused {
+                    id: Some(id),
+                    code: INVALID_REQUEST,
+                    reason: "duplicate_id",
+                    message: "a request with this id is in flight; this second one is not run".into(),
+                });
+                return None;
+            }
+            Opened::Full => {
+                self.push_error(Some(id), refused_inflight());
+                return None;
+            }
         };
-        call.and_then(|params| parse_call(params, number)).or_else(|| self.parse(line, number))
+        // What is not read here is left to rmcp and its errors.
+        let params = call.and_then(|params| serde_json::from_str::<CallToolRequestParams>(params).ok());
+        let Some(params) = params else { return self.parse(line, number) };
+        match direct::Request::of(params, &self.session, &self.shared) {
+            Ok(request) => {
+                request.call(&self.shared, &self.connection, number);
+                None
+            }
+            Err(params) => Some(through_rmcp(params, number)),
+        }
     }
 
     /// The line as rmcp's type, under the number of its ticket. What passes [`Envelope`] and not this is a request whose
@@ -251,16 +271,15 @@ async fn read_some(input: &mut Input, framer: &mut Framer) -> std::io::Result<us
 }
 
 /// A `tools/call` as rmcp's type. rmcp would find out by trying every kind of message on a copy of the line, which takes
-/// longer than the call itself. What is not read here is left to rmcp and its errors.
-fn parse_call(params: &str, number: Number) -> Option<ClientJsonRpcMessage> {
-    let mut params: CallToolRequestParams = serde_json::from_str(params).ok()?;
+/// longer than the call itself.
+fn through_rmcp(mut params: CallToolRequestParams, number: Number) -> ClientJsonRpcMessage {
     let meta = params.meta.take();
     let mut call = CallToolRequest::new(params);
     if let Some(meta) = meta {
         // Where rmcp puts it and looks for it.
         call.extensions.insert(meta);
     }
-    Some(ClientJsonRpcMessage::request(ClientRequest::CallToolRequest(call), RequestId::Number(number)))
+    ClientJsonRpcMessage::request(ClientRequest::CallToolRequest(call), RequestId::Number(number))
 }
 
 /// Tells rmcp that the request with this ticket is no longer wanted.
@@ -277,7 +296,10 @@ impl Transport<RoleServer> for StdioTransport {
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         let id = match &message {
-            JsonRpcMessage::Response(response) => Some(&response.id),
+            JsonRpcMessage::Response(response) => {
+                self.session.observe(&response.result);
+                Some(&response.id)
+            }
             JsonRpcMessage::Error(error) => error.id.as_ref(),
             JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
         };

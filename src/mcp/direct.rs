@@ -1,0 +1,191 @@
+//! The short way of a tool call: from its line straight into the lane, and from the worker straight into the outbox.
+//!
+//! Load consists of tool calls, and between a call and its guest rmcp has nothing to decide once the session stands. So
+//! such a call is not made a task of rmcp's that has to be woken for the answer: the reader admits it, and the thread
+//! that ends it writes the answer. It is admitted and answered by the very functions that [`handler`](super::handler)
+//! uses. The handler keeps what is rare and takes time: the first calls of a session, calls with progress, calls of a
+//! tool that has yet to be compiled, and whatever rmcp may have to refuse (see [`session`](super::session)).
+//!
+//! Invariant: whoever takes [`Owed`] out of a call answers it; nobody else does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use rmcp::model::{CallToolRequestParams, CallToolResult, ErrorData, JsonObject, ProtocolVersion, RequestMetaObject};
+use tokio_util::sync::CancellationToken;
+
+use super::admission::{self, Waiting};
+use super::call_span::CallSpan;
+use super::connection::Connection;
+use super::handler::GRACE;
+use super::session::{self, Session};
+use super::tickets::Number;
+use super::{error, tools};
+use crate::actors::message::{CallOutcome, Deadline};
+use crate::actors::reply::{Caller, Reply};
+use crate::actors::shared::Shared;
+use crate::actors::tool_table::ToolEntry;
+use crate::frame::ContextFrame;
+
+/// What a client is told of a call.
+pub type CallResult = Result<CallToolResult, ErrorData>;
+
+/// A call on the short way, from the moment it is let in.
+pub struct DirectCall {
+    connection: Arc<Connection>,
+    number: Number,
+    tool: Arc<ToolEntry>,
+    deadline: Deadline,
+    cancel: CancellationToken,
+    owed: Mutex<Option<Owed>>,
+}
+
+/// What an answer is made of.
+struct Owed {
+    frame: ContextFrame,
+    span: CallSpan,
+    modern: bool,
+}
+
+/// A `tools/call` that may go the short way.
+pub struct Request {
+    name: String,
+    arguments: JsonObject,
+    meta: RequestMetaObject,
+    version: ProtocolVersion,
+}
+
+impl Request {
+    /// Takes `params`, or gives it back when rmcp has to see it.
+    ///
+    /// # Errors
+    /// The parameters as they were.
+    pub fn of(
+        params: CallToolRequestParams,
+        session: &Session,
+        shared: &Shared,
+    ) -> Result<Self, CallToolRequestParams> {
+        let unready = |tool: &Arc<ToolEntry>| tool.loaded.guest().is_none();
+        if params.input_responses.is_some()
+            || params.request_state.is_some()
+            || params.meta.as_ref().is_some_and(|meta| meta.get_progress_token().is_some())
+            || shared.table.get(&params.name).is_none_or(unready)
+        {
+            return Err(params);
+        }
+        let nothing = RequestMetaObject::new();
+        match session.version_of(params.meta.as_ref().unwrap_or(&nothing)) {
+            None => Err(params),
+            Some(version) => Ok(Self {
+                name: params.name.into_owned(),
+                arguments: params.arguments.unwrap_or_default(),
+                meta: params.meta.unwrap_or(nothing),
+                version,
+            }),
+        }
+    }
+
+    /// Makes the call, or answers at once. A bug of ours is answered too.
+    pub fn call(self, shared: &Shared, connection: &Arc<Connection>, number: Number) {
+        let modern = session::is_modern(&self.version);
+        let denied = catch_unwind(AssertUnwindSafe(|| self.make(shared, connection, number)));
+        if let Some(result) = denied.unwrap_or_else(|_| Some(Err(error::host_bug()))) {
+            connection.answer_call(number, &shaped(result, modern));
+            connection.flush_later();
+        }
+    }
+
+    /// Makes the call; or says what the client is told instead, if nobody else will.
+    fn make(self, shared: &Shared, connection: &Arc<Connection>, number: Number) -> Option<CallResult> {
+        let cancel = CancellationToken::new();
+        let modern = session::is_modern(&self.version);
+        let mut span = CallSpan::begin(&self.meta, Some(self.version), &cancel);
+        let ended = |span: CallSpan, result: CallResult| {
+            span.end(&result);
+            Some(result)
+        };
+        let tool = match admission::tool(shared, &self.name) {
+            Ok(tool) => tool,
+            Err(error) => return ended(span, Err(error)),
+        };
+        span.tool(tool);
+        let frame = match admission::frame(shared, &self.meta) {
+            Ok(frame) => frame,
+            Err(error) => return ended(span, Err(error)),
+        };
+        span.frame(&frame);
+        let checked = match admission::check(tool, self.arguments, &frame) {
+            Ok(checked) => checked,
+            Err(denied) => return ended(span, tools::denied(tool, denied, frame)),
+        };
+        span.admitted();
+        let deadline = admission::due(tool, &frame);
+        let owed = Mutex::new(Some(Owed { frame, span, modern }));
+        let (connection, tool, cancelled) = (Arc::clone(connection), Arc::clone(tool), cancel.clone());
+        let call = Arc::new(DirectCall { connection, number, tool, deadline, cancel: cancelled, owed });
+        call.connection.watch(number, &call);
+        let waiting = Waiting { deadline, cancel, progress: None, reply: Reply::to(call.clone()) };
+        if let Err(denied) = admission::submit(&call.tool, checked, waiting) {
+            call.end(|frame| tools::denied(&call.tool, denied, frame));
+            call.connection.flush_later();
+        }
+        None
+    }
+}
+
+impl DirectCall {
+    /// When the connection answers it, if nobody else has.
+    pub fn latest(&self) -> Instant {
+        self.deadline.at + GRACE
+    }
+
+    /// The client wants nothing more of it.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+        self.owed.lock().take();
+    }
+
+    /// Answers that its time is over: it still waits in its lane, or its worker is stuck.
+    pub fn expire(&self) {
+        self.end(|frame| tools::answer(&self.tool, CallOutcome::Faulted(self.deadline.fault()), frame));
+        self.connection.flush_later();
+    }
+
+    /// Answers, if that is still owed.
+    fn end(&self, result: impl FnOnce(ContextFrame) -> CallResult) {
+        let Some(Owed { frame, span, modern }) = self.owed.lock().take() else { return };
+        // On a worker's thread, a bug in here would be taken for the worker's own.
+        let result = catch_unwind(AssertUnwindSafe(|| result(frame))).unwrap_or_else(|_| Err(error::host_bug()));
+        span.end(&result);
+        self.connection.answer_call(self.number, &shaped(result, modern));
+    }
+}
+
+impl Caller for DirectCall {
+    fn answered(&self, outcome: CallOutcome) {
+        self.end(|frame| tools::answer(&self.tool, outcome, frame));
+    }
+
+    fn send(&self) {
+        self.connection.flush();
+    }
+
+    fn is_gone(&self) -> bool {
+        self.owed.lock().is_none()
+    }
+}
+
+/// A result as the client's version has it.
+fn shaped(result: CallResult, modern: bool) -> CallResult {
+    result.map(|mut result| {
+        if modern {
+            tools::sign(result.meta.get_or_insert_default());
+        } else {
+            // Older clients know only one type of result, and no word for it.
+            result.result_type = None;
+        }
+        result
+    })
+}
