@@ -6,6 +6,7 @@ use std::path::Path;
 use nurones_mcp::wasi::contract::bindings::nurones::tool::types::{Content, LogLevel, Outcome};
 use nurones_mcp::wasi::contract::bindings::nurones::tool::{files, host, types};
 use nurones_mcp::wasi::contract::bindings::{FileTool, FileToolPre};
+use nurones_mcp::wasi::files::open_below;
 use wasmtime::component::{Component, HasSelf, Linker, Resource};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::filesystem::Descriptor;
@@ -84,6 +85,14 @@ impl host::Host for State {
 }
 
 impl files::Host for State {
+    fn open_regular(
+        &mut self,
+        directory: Resource<Descriptor>,
+        path: String,
+    ) -> wasmtime::Result<Result<files::Opened, files::Unopened>> {
+        open_below(&mut self.table, &directory, &path)
+    }
+
     fn copy_mode(&mut self, _: Resource<Descriptor>, _: Resource<Descriptor>) -> wasmtime::Result<Result<(), String>> {
         Ok(Err("not needed here".to_owned()))
     }

@@ -158,7 +158,7 @@ impl Connection {
     fn id_of(&self, number: Number) -> Option<RequestId> {
         let id = self.tickets.lock().answer(number)?;
         if points::LOSE_ANSWER.hit().is_err() {
-            self.tickets.lock().written(&[number]);
+            self.tickets.lock().sent(&[number]);
             return None;
         }
         Some(id)
@@ -224,7 +224,13 @@ impl Connection {
     }
 
     fn begin(&self) -> Option<Batch> {
-        if self.is_broken() { None } else { self.outbox.lock().begin() }
+        if self.is_broken() {
+            return None;
+        }
+        let mut batch = self.outbox.lock().begin()?;
+        // Before the client can have read it.
+        self.tickets.lock().sent(&std::mem::take(&mut batch.answers));
+        Some(batch)
     }
 
     /// Whether the reader may read on.
@@ -318,7 +324,6 @@ impl Connection {
 
     /// A batch was written, or cannot be.
     fn end(&self, batch: Batch, result: io::Result<()>) {
-        self.tickets.lock().written(&batch.answers);
         self.outbox.lock().end(batch);
         match result {
             Ok(()) => {}

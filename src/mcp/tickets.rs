@@ -1,6 +1,6 @@
 //! Which requests are open on a connection.
 //!
-//! A ticket begins when a request is passed on. It ends when the bytes of its answer are written, or when its
+//! A ticket begins when a request is passed on. It ends when the bytes of its answer go out, or when its
 //! cancellation is passed on. Without a ticket nothing is written for a request; so it has one answer at most, and the
 //! end of input can wait for exactly those that are owed.
 //!
@@ -100,8 +100,8 @@ impl<C: Clone> Tickets<C> {
         overdue
     }
 
-    /// The answers of these tickets are written.
-    pub fn written(&mut self, numbers: &[Number]) {
+    /// The answers of these tickets go out: the client may use their ids again as soon as it has read them.
+    pub fn sent(&mut self, numbers: &[Number]) {
         for number in numbers {
             self.end(*number);
         }
@@ -136,14 +136,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_answered_once_and_free_again_once_written() {
+    fn an_id_is_answered_once_and_free_again_once_that_is_sent() {
         let (mut tickets, id) = (Tickets::<()>::default(), RequestId::Number(7));
         let number = tickets.open(&id).unwrap();
         assert_eq!(tickets.open(&id), None);
         assert_eq!(tickets.answer(number), Some(id.clone()));
         assert_eq!(tickets.answer(number), None);
-        assert_eq!(tickets.open(&id), None, "until the bytes are written the id is in flight");
-        tickets.written(&[number]);
+        assert_eq!(tickets.open(&id), None, "until the bytes go out the id is in flight");
+        tickets.sent(&[number]);
         assert!(tickets.is_empty() && tickets.open(&id).is_some());
     }
 

@@ -1,9 +1,8 @@
 //! The host's side of `tools/wit`: what a warm tool may ask of us besides WASI.
 
 use tracing::Level;
-use wasmtime::component::{HasSelf, Linker, Resource};
-use wasmtime_wasi::filesystem::Descriptor;
-use wasmtime_wasi::{OpenMode, p2};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime_wasi::p2;
 
 use super::limits::Limits;
 use super::store::{Progress, ToolState};
@@ -83,29 +82,6 @@ pub fn printable(bytes: &[u8], most_bytes: usize) -> String {
         .chars()
         .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
         .collect()
-}
-
-impl files::Host for ToolState {
-    fn copy_mode(
-        &mut self,
-        source: Resource<Descriptor>,
-        target: Resource<Descriptor>,
-    ) -> wasmtime::Result<Result<(), String>> {
-        let (source, target) = (self.table.get(&source)?, self.table.get(&target)?);
-        Ok(match (source, target) {
-            (Descriptor::File(source), Descriptor::File(target)) if target.open_mode.contains(OpenMode::WRITE) => {
-                copy_permission_bits(&source.file, &target.file).map_err(|error| error.to_string())
-            }
-            _ => Err("both must be regular files, and the target open for writing".to_owned()),
-        })
-    }
-}
-
-/// Only rwx for user, group and others: a guest must not be able to make a set-user-id file.
-fn copy_permission_bits(source: &std::fs::File, target: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = source.metadata()?.permissions().mode() & 0o777;
-    target.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
 #[cfg(test)]

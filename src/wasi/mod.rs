@@ -27,6 +27,7 @@ pub mod definition;
 pub mod engine;
 pub mod error;
 pub mod executor;
+pub mod files;
 pub mod guest;
 pub mod inspection;
 pub mod lazy_tool;

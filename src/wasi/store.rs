@@ -87,6 +87,7 @@ impl Sandbox {
             stdout,
             stderr,
             output_bytes: self.limits.output_bytes,
+            blocking_io: self.blocking_io,
             progress: None,
             log_lines: 0,
         };
@@ -161,6 +162,7 @@ pub struct ToolState {
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     pub(super) output_bytes: usize,
+    pub(super) blocking_io: bool,
     pub(super) progress: Option<mpsc::Sender<Progress>>,
     pub(super) log_lines: usize,
 }

@@ -1,8 +1,12 @@
-//! One read in the fewest crossings: stat-at, open-at, read, drop.
+//! One read in the fewest crossings: open, read, drop.
 
-use fs_path::{Access, Fault, Payload, ReadArguments, locate};
+use fs_path::{Access, Fault, Payload, Place, ReadArguments, locate};
 use fs_warm::{fault, granted};
-use wasip2::filesystem::types::{Descriptor, DescriptorFlags, DescriptorType, OpenFlags, PathFlags};
+use wasip2::filesystem::types::{
+    Descriptor, DescriptorFlags, DescriptorType, ErrorCode, OpenFlags, PathFlags,
+};
+
+use crate::bindings::nurones::tool::files::{self, Opened, Unopened};
 
 /// Reads what `arguments` ask for; `limit` asks the host how much a result may hold. Returns the path as well, whose
 /// extension tells the media type.
@@ -10,36 +14,50 @@ pub fn read(arguments: &str, limit: impl Fn() -> u64) -> Result<(Payload, String
     let ReadArguments { path, offset, length } = ReadArguments::parse(arguments)?;
     let granted = granted();
     let place = locate(granted.names(), &path, Access::Read)?;
-    let directory = granted.directory(&place);
-
-    // The type is looked at before the file is opened: opening a FIFO would wait for a writer.
-    let stat =
-        directory.stat_at(PathFlags::SYMLINK_FOLLOW, &place.path).map_err(|code| fault(code, &path, Access::Read))?;
-    match stat.type_ {
-        DescriptorType::RegularFile => {}
-        DescriptorType::Directory => return Err(Fault::directory(&path)),
-        _ => return Err(Fault::not_regular(&path)),
-    }
-    if offset > i64::MAX as u64 || (stat.size > 0 && offset >= stat.size) {
+    let Opened { file, size } = open(granted.directory(&place), &place, &path)?;
+    if offset > i64::MAX as u64 || (size > 0 && offset >= size) {
         return Ok((Payload::Text(String::new()), path));
     }
 
     let limit = limit();
-    let wanted = wanted(stat.size, offset, length, limit);
-    if stat.size > 0 && wanted > limit {
-        return Err(Fault::output_limit(&path, stat.size, wanted, limit));
+    let wanted = wanted(size, offset, length, limit);
+    if size > 0 && wanted > limit {
+        return Err(Fault::output_limit(&path, size, wanted, limit));
     }
-    let file = directory
-        .open_at(PathFlags::SYMLINK_FOLLOW, &place.path, OpenFlags::empty(), DescriptorFlags::READ)
-        .map_err(|code| fault(code, &path, Access::Read))?;
     let bytes = read_exactly(&file, offset, wanted).map_err(|code| fault(code, &path, Access::Read))?;
 
-    let size = stat.size.max(bytes.len() as u64);
+    let size = size.max(bytes.len() as u64);
     let payload = Payload::from_bytes(bytes);
     if payload.cost() > limit {
         return Err(Fault::output_limit(&path, size, payload.cost(), limit));
     }
     Ok((payload, path))
+}
+
+/// Opens the regular file at `place`.
+fn open(directory: &Descriptor, place: &Place, path: &str) -> Result<Opened, Fault> {
+    match files::open_regular(directory, &place.path) {
+        Ok(opened) => Ok(opened),
+        Err(Unopened::Failed(ErrorCode::IsDirectory)) => Err(Fault::directory(path)),
+        Err(Unopened::Failed(code)) => Err(fault(code, path, Access::Read)),
+        Err(Unopened::NotRegular) => Err(Fault::not_regular(path)),
+        Err(Unopened::Unsupported) => open_by_wasi(directory, place, path),
+    }
+}
+
+/// The same by WASI alone. The type is looked at before the file is opened: opening a FIFO would wait for a writer.
+fn open_by_wasi(directory: &Descriptor, place: &Place, path: &str) -> Result<Opened, Fault> {
+    let failed = |code| fault(code, path, Access::Read);
+    let stat = directory.stat_at(PathFlags::SYMLINK_FOLLOW, &place.path).map_err(failed)?;
+    match stat.type_ {
+        DescriptorType::RegularFile => {}
+        DescriptorType::Directory => return Err(Fault::directory(path)),
+        _ => return Err(Fault::not_regular(path)),
+    }
+    let file = directory
+        .open_at(PathFlags::SYMLINK_FOLLOW, &place.path, OpenFlags::empty(), DescriptorFlags::READ)
+        .map_err(failed)?;
+    Ok(Opened { file, size: stat.size })
 }
 
 /// How many bytes to read. A file that grows meanwhile is read to the size it had. A size of nothing may be a lie (files
@@ -50,7 +68,7 @@ fn wanted(size: u64, offset: u64, length: Option<u64>, limit: u64) -> u64 {
 }
 
 /// Reads `wanted` bytes from `offset`, fewer when the file ends before.
-fn read_exactly(file: &Descriptor, offset: u64, wanted: u64) -> Result<Vec<u8>, wasip2::filesystem::types::ErrorCode> {
+fn read_exactly(file: &Descriptor, offset: u64, wanted: u64) -> Result<Vec<u8>, ErrorCode> {
     // The host gives a small file in one piece, which is then the result as it is, without a copy.
     let (mut bytes, mut end) = file.read(wanted, offset)?;
     if end || bytes.is_empty() || bytes.len() as u64 >= wanted {
