@@ -17,8 +17,7 @@ pub const META_KEY: &str = "io.nurones/context";
 /// A checked, completed frame.
 #[derive(Debug, Clone)]
 pub struct ContextFrame {
-    values: Map<String, Value>,
-    /// The frame as JSON text, as guests get it.
+    /// The frame as JSON text, as guests and results get it.
     json: Arc<str>,
     /// Whose call it is; part of what a warm Store may be shared between.
     pub tenant_id: Arc<str>,
@@ -33,14 +32,9 @@ pub struct ContextFrame {
 }
 
 impl ContextFrame {
-    /// The whole frame, for the result's `_meta`.
-    pub fn values(&self) -> &Map<String, Value> {
-        &self.values
-    }
-
-    /// The same, when nothing else is needed of it any more.
-    pub fn into_values(self) -> Map<String, Value> {
-        self.values
+    /// The whole frame, key by key.
+    pub fn values(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.json).expect("a frame is a JSON object")
     }
 
     /// The whole frame as JSON text.
@@ -60,9 +54,10 @@ pub struct Budget {
 }
 
 /// What a frame says when the client does not.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct FrameDefaults {
     values: Map<String, Value>,
+    template: Template,
 }
 
 impl FrameDefaults {
@@ -70,7 +65,7 @@ impl FrameDefaults {
     pub fn built_in() -> Self {
         let values =
             [("tenant_id", Value::from("default")), ("stage", Value::from("dev")), ("risk_level", Value::from(0))];
-        Self { values: values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect() }
+        Self::of(values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
     /// The built-in defaults overlaid with `map`, as read from `context-default.json`. A `ts` of `"auto"` means the
@@ -82,7 +77,11 @@ impl FrameDefaults {
         check(map)?;
         let mut values = Self::built_in().values;
         overlay(&mut values, map);
-        Ok(Self { values })
+        Ok(Self::of(values))
+    }
+
+    fn of(values: Map<String, Value>) -> Self {
+        Self { template: Template::of(&values), values }
     }
 
     /// The frame of a call that says `given`.
@@ -90,30 +89,102 @@ impl FrameDefaults {
     /// # Errors
     /// Every mistake in `given`.
     pub fn frame(&self, given: Option<&Value>) -> Result<ContextFrame, Vec<Mistake>> {
-        let mut values = self.values.clone();
         match given {
-            None | Some(Value::Null) => {}
+            None | Some(Value::Null) => Ok(self.template.frame()),
             Some(Value::Object(map)) => {
                 check(map)?;
+                let mut values = self.values.clone();
                 overlay(&mut values, map);
+                Ok(complete(values))
             }
             Some(_) => {
                 let problem = "must be an object: a ContextFrame".to_owned();
-                return Err(vec![Mistake { key: META_KEY.to_owned(), problem }]);
+                Err(vec![Mistake { key: META_KEY.to_owned(), problem }])
             }
         }
-        Ok(complete(values))
     }
 }
 
+/// The frame of a call that says nothing of its own, but for what only the moment of the call can say. Most calls have
+/// it, so it is serialised once.
+#[derive(Debug, Clone)]
+struct Template {
+    /// All of it but the gaps, for the fields that are read out of it.
+    frame: ContextFrame,
+    /// JSON text, and what comes after each piece.
+    pieces: Vec<(String, Option<Gap>)>,
+}
+
+/// What only the moment of a call can say.
+#[derive(Debug, Clone, Copy)]
+enum Gap {
+    TraceId,
+    Now,
+}
+
+impl Template {
+    fn of(values: &Map<String, Value>) -> Self {
+        let mut keys: Vec<&str> = values.keys().map(String::as_str).collect();
+        keys.extend([TRACE_ID, TIME]);
+        keys.sort_unstable();
+        keys.dedup();
+        let (mut pieces, mut text) = (Vec::new(), String::from("{"));
+        for key in keys {
+            let comma = if text == "{" && pieces.is_empty() { "" } else { "," };
+            text += &format!("{comma}{}:", Value::from(key));
+            match gap(values, key) {
+                None => text += &values[key].to_string(),
+                gap => pieces.push((std::mem::take(&mut text), gap)),
+            }
+        }
+        pieces.push((text + "}", None));
+        Self { frame: complete(values.clone()), pieces }
+    }
+
+    fn frame(&self) -> ContextFrame {
+        let mut frame = self.frame.clone();
+        let mut json = String::with_capacity(frame.json.len());
+        for (text, gap) in &self.pieces {
+            json += text;
+            let said = match gap {
+                None => continue,
+                Some(Gap::Now) => now(),
+                Some(Gap::TraceId) => {
+                    let id = trace_id();
+                    frame.reason_trace_id = id.as_str().into();
+                    id
+                }
+            };
+            // Neither has a character that JSON escapes.
+            json.extend(["\"", &said, "\""]);
+        }
+        frame.json = json.into();
+        frame
+    }
+}
+
+/// What is to be filled in for this key, if these values leave it open.
+fn gap(values: &Map<String, Value>, key: &str) -> Option<Gap> {
+    match (key, values.get(key)) {
+        (TRACE_ID, None) => Some(Gap::TraceId),
+        (TIME, None) => Some(Gap::Now),
+        (TIME, Some(time)) if time == "auto" => Some(Gap::Now),
+        _ => None,
+    }
+}
+
+const TRACE_ID: &str = "reason_trace_id";
+const TIME: &str = "ts";
+
 /// Fills in what only the moment of the call can say.
 fn complete(mut values: Map<String, Value>) -> ContextFrame {
-    if !values.contains_key("reason_trace_id") {
-        values.insert("reason_trace_id".to_owned(), Value::from(trace_id()));
-    }
-    if values.get("ts").is_none_or(|ts| ts == "auto") {
-        let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-        values.insert("ts".to_owned(), Value::from(now));
+    for key in [TRACE_ID, TIME] {
+        let said = match gap(&values, key) {
+            None => continue,
+            Some(Gap::TraceId) => trace_id(),
+            Some(Gap::Now) => now(),
+        };
+        values.insert(key.to_owned(), Value::from(said));
     }
     let text = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().into();
     let budget = |key: &str| values.get("budgets").and_then(|budgets| budgets.get(key)).and_then(Value::as_u64);
@@ -127,8 +198,12 @@ fn complete(mut values: Map<String, Value>) -> ContextFrame {
         deadline: budget("deadline_ms").map(Duration::from_millis),
         read_only: values.get("flags").and_then(|flags| flags.get("read_only")) == Some(&Value::Bool(true)),
         json: serde_json::to_string(&values).expect("a JSON object is serialisable").into(),
-        values,
     }
+}
+
+/// RFC 3339, in milliseconds.
+fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
 /// A UUID of version 7. Its random part tells calls apart and keeps no secret, so it need not be asked of the system,
@@ -207,7 +282,7 @@ mod tests {
         assert_eq!(&*frame.reason_trace_id, "bootstrap-000");
         assert_eq!(frame.values()["x-custom"], json!([1]));
         assert_ne!(frame.values()["ts"], "auto");
-        assert_eq!(serde_json::from_str::<Value>(&frame.json()).unwrap(), Value::Object(frame.values().clone()));
+        assert_eq!(frame.values()["reason_trace_id"], "bootstrap-000");
     }
 
     #[test]
@@ -219,6 +294,28 @@ mod tests {
         keys.sort_unstable();
         assert_eq!(keys, ["budgets.cpu_ms", "flags.read_only", "novelty_score", "risk_level", "stage", "tenant_id"]);
         assert!(FrameDefaults::built_in().frame(Some(&json!("frame"))).is_err());
+    }
+
+    #[test]
+    fn a_call_that_says_nothing_has_the_frame_of_one_that_says_an_empty_one() {
+        let values = |defaults: &FrameDefaults, given: Option<&Value>| {
+            let frame = defaults.frame(given).unwrap();
+            let mut values = frame.values();
+            assert_eq!(values["reason_trace_id"], *frame.reason_trace_id);
+            assert_eq!(serde_json::to_string(&values).unwrap(), *frame.json(), "sorted, and without spaces");
+            for key in ["reason_trace_id", "ts"] {
+                let said = values[key].to_string();
+                values.insert(key.to_owned(), Value::from(said.chars().map(|_| 'x').collect::<String>()));
+            }
+            (values, frame.tenant_id, frame.read_only, frame.budget, frame.deadline)
+        };
+        let all =
+            json!({"reason_trace_id":"a\"b","tenant_id":"t","ts":"2026-01-01","budgets":{"cpu_ms":5,"deadline_ms":7}});
+        let late = json!({"ts": "auto", "zz": [1, {"a": null}], "a": "first", "flags": {"read_only": true}});
+        for given in [json!({}), all, late] {
+            let defaults = FrameDefaults::from_map(given.as_object().unwrap()).unwrap();
+            assert_eq!(values(&defaults, None), values(&defaults, Some(&json!({}))), "{given}");
+        }
     }
 
     #[test]

@@ -74,6 +74,13 @@ impl CallSpan {
         }
     }
 
+    /// Ends the span of a call whose result is no error.
+    pub fn finished(mut self) {
+        if let Some(mut recording) = self.0.take() {
+            recording.outcome(if recording.cancel.is_cancelled() { "cancelled" } else { "finished" });
+        }
+    }
+
     /// Ends the span with what the client is told.
     pub fn end(mut self, result: &Result<CallToolResult, ErrorData>) {
         if let Some(mut recording) = self.0.take() {

@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rmcp::model::{ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
-use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::caught::{Panicked, caught};
-use super::direct::{CallResult, DirectCall};
+use super::direct::DirectCall;
 use super::outbox::{Batch, Outbox};
 use super::stdio::Output;
 use super::tickets::{Cancelled, Number, Tickets};
@@ -56,18 +55,6 @@ pub enum Opened {
     InFlight,
     /// Too many tickets are open.
     Full,
-}
-
-/// JSON-RPC's answer to a call.
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-struct Answered<'a> {
-    jsonrpc: &'static str,
-    id: &'a RequestId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<&'a rmcp::model::CallToolResult>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a ErrorData>,
 }
 
 impl Connection {
@@ -146,12 +133,15 @@ impl Connection {
         self.filled.notify_one();
     }
 
-    /// The same for a call that rmcp knows nothing of. It is on its way with the next [`Connection::flush`], or when
-    /// the writer finds it.
-    pub fn answer_call(&self, number: Number, result: &CallResult) {
-        let Some(id) = self.id_of(number) else { return };
-        let answered = Answered { jsonrpc: "2.0", id: &id, result: result.as_ref().ok(), error: result.as_ref().err() };
-        self.push(Some(number), &answered);
+    /// The same for a call that rmcp knows nothing of; `write` appends its answer to a line. It is on its way with the
+    /// next [`Connection::flush`], or when the writer finds it.
+    pub fn answer_call(&self, number: Number, write: impl FnOnce(&RequestId, &mut Vec<u8>)) {
+        if let Some(id) = self.id_of(number) {
+            let mut line = new_line();
+            write(&id, &mut line);
+            line.push(b'\n');
+            self.outbox.lock().push(line, Some(number));
+        }
     }
 
     /// The id under which a ticket is to be answered, if that is owed.
@@ -178,11 +168,9 @@ impl Connection {
         self.filled.notify_one();
     }
 
-    fn push(&self, ticket: Option<Number>, message: &impl Serialize) {
-        /// Room for a small result.
-        const LINE_BYTES: usize = 2 << 10;
+    fn push(&self, ticket: Option<Number>, message: &ServerJsonRpcMessage) {
         // Made before the lock is taken: the reader looks at the outbox too.
-        let mut line = Vec::with_capacity(LINE_BYTES);
+        let mut line = new_line();
         if let Err(error) = serde_json::to_writer(&mut line, message) {
             // Only a bug can make a message unserialisable; what was begun must not stay.
             tracing::error!(%error, "a message cannot be serialised");
@@ -339,4 +327,9 @@ impl Connection {
         }
         self.written.notify_waiters();
     }
+}
+
+/// With room for a small result.
+fn new_line() -> Vec<u8> {
+    Vec::with_capacity(2 << 10)
 }

@@ -13,7 +13,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use rmcp::model::{CallToolRequestParams, CallToolResult, ErrorData, JsonObject, ProtocolVersion, RequestMetaObject};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ErrorData, JsonObject, ProtocolVersion, RequestId, RequestMetaObject,
+    ServerJsonRpcMessage, ServerResult,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{self, Waiting};
@@ -21,6 +24,7 @@ use super::call_span::CallSpan;
 use super::connection::Connection;
 use super::handler::GRACE;
 use super::session::{self, Session};
+use super::text_answer::{self, TextAnswer};
 use super::tickets::Number;
 use super::{error, tools};
 use crate::actors::message::{CallOutcome, Deadline};
@@ -28,6 +32,7 @@ use crate::actors::reply::{Caller, Reply};
 use crate::actors::shared::Shared;
 use crate::actors::tool_table::ToolEntry;
 use crate::frame::ContextFrame;
+use crate::wasi::call::GuestOutput;
 
 /// What a client is told of a call.
 pub type CallResult = Result<CallToolResult, ErrorData>;
@@ -92,7 +97,7 @@ impl Request {
         let modern = session::is_modern(&self.version);
         let denied = catch_unwind(AssertUnwindSafe(|| self.make(shared, connection, number)));
         if let Some(result) = denied.unwrap_or_else(|_| Some(Err(error::host_bug()))) {
-            connection.answer_call(number, &shaped(result, modern));
+            connection.answer_call(number, |id, line| write(id, result, modern, line));
             connection.flush_later();
         }
     }
@@ -159,12 +164,32 @@ impl DirectCall {
         // On a worker's thread, a bug in here would be taken for the worker's own.
         let result = catch_unwind(AssertUnwindSafe(|| result(frame))).unwrap_or_else(|_| Err(error::host_bug()));
         span.end(&result);
-        self.connection.answer_call(self.number, &shaped(result, modern));
+        self.connection.answer_call(self.number, |id, line| write(id, result, modern, line));
+    }
+
+    /// The same with text, if that is all there is; otherwise gives the output back.
+    fn end_with_text(&self, output: GuestOutput) -> Result<(), GuestOutput> {
+        let Some(texts) = text_answer::texts(&output) else { return Err(output) };
+        if let Some(Owed { frame, span, modern }) = self.owed.lock().take() {
+            span.finished();
+            let (context, structured) = (frame.json(), output.structured.as_ref());
+            self.connection.answer_call(self.number, |id, line| {
+                TextAnswer { id, texts: &texts, structured, context: &context, modern }.write(line);
+            });
+        }
+        Ok(())
     }
 }
 
 impl Caller for DirectCall {
     fn answered(&self, outcome: CallOutcome) {
+        let outcome = match outcome {
+            CallOutcome::Finished(output) => match self.end_with_text(output) {
+                Ok(()) => return,
+                Err(output) => CallOutcome::Finished(output),
+            },
+            outcome => outcome,
+        };
         self.end(|frame| tools::answer(&self.tool, outcome, frame));
     }
 
@@ -177,15 +202,19 @@ impl Caller for DirectCall {
     }
 }
 
-/// A result as the client's version has it.
-fn shaped(result: CallResult, modern: bool) -> CallResult {
-    result.map(|mut result| {
-        if modern {
-            tools::sign(result.meta.get_or_insert_default());
-        } else {
-            // Older clients know only one type of result, and no word for it.
-            result.result_type = None;
+/// Appends the answer that a result is in the client's version.
+fn write(id: &RequestId, result: CallResult, modern: bool, line: &mut Vec<u8>) {
+    let message = match result {
+        Err(error) => ServerJsonRpcMessage::error(error, Some(id.clone())),
+        Ok(mut result) => {
+            if modern {
+                tools::sign(result.meta.get_or_insert_default());
+            } else {
+                // Older clients know only one type of result, and no word for it.
+                result.result_type = None;
+            }
+            ServerJsonRpcMessage::response(ServerResult::CallToolResult(result), id.clone())
         }
-        result
-    })
+    };
+    serde_json::to_writer(line, &message).expect("results are serialisable, and a vector takes every byte");
 }

@@ -19,6 +19,7 @@ pub mod handler;
 pub mod outbox;
 pub mod session;
 pub mod stdio;
+pub mod text_answer;
 pub mod tickets;
 pub mod tool_list;
 pub mod tools;

@@ -74,14 +74,14 @@ pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: ContextFrame) -> C
     let content = output.content.into_iter().map(|content| block(tool, content)).collect();
     let mut result = CallToolResult::success(content);
     result.structured_content = output.structured;
-    result.meta = Some(meta(frame));
+    result.meta = Some(meta(&frame));
     result
 }
 
 /// The result of a call that failed.
 pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: ContextFrame) -> CallToolResult {
     let mut result = CallToolResult::error(vec![ContentBlock::text(fault.message.clone())]);
-    let mut meta = meta(frame);
+    let mut meta = meta(&frame);
     let definition = tool.loaded.definition();
     let repeatable = definition.read_only || definition.idempotent;
     meta.insert(FAULT_META_KEY.to_owned(), error::fault_meta(fault, repeatable));
@@ -90,9 +90,9 @@ pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: ContextFrame) -> CallTool
 }
 
 /// What was used.
-fn meta(frame: ContextFrame) -> MetaObject {
+fn meta(frame: &ContextFrame) -> MetaObject {
     let mut meta = MetaObject::default();
-    meta.insert(frame::META_KEY.to_owned(), Value::Object(frame.into_values()));
+    meta.insert(frame::META_KEY.to_owned(), Value::Object(frame.values()));
     meta
 }
 

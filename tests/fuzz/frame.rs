@@ -60,7 +60,7 @@ fn check_frame(defaults: &FrameDefaults, given: &Value, make: Maker) -> Result<(
     };
     let values = frame.values();
     if let Value::Object(map) = given {
-        is_kept(map, values)?;
+        is_kept(map, &values)?;
     }
     let text = |key: &str| values.get(key).and_then(Value::as_str);
     if text("tenant_id") != Some(&*frame.tenant_id) || text("reason_trace_id") != Some(&*frame.reason_trace_id) {
@@ -71,7 +71,7 @@ fn check_frame(defaults: &FrameDefaults, given: &Value, make: Maker) -> Result<(
         return Err(format!("the frame is not what it says: {frame:?}"));
     }
     match serde_json::from_str::<Value>(&frame.json()) {
-        Ok(Value::Object(told)) if told == *values => {}
+        Ok(Value::Object(told)) if told == values => {}
         told => return Err(format!("the tool is told {told:?} instead of {values:?}")),
     }
     // What was used can be sent again and is used as it is.
