@@ -19,6 +19,7 @@ mod collector;
 mod commands;
 mod compiling;
 mod config;
+mod direct;
 mod drill;
 mod eof;
 mod eras;
