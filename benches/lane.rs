@@ -10,10 +10,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
+use nurones_mcp::actors::bulkhead::Bulkhead;
 use nurones_mcp::actors::gatekeeper::LetIn;
-use nurones_mcp::actors::lane::{Lane, Received};
+use nurones_mcp::actors::lane::{Lane, LaneSettings, Received};
 use nurones_mcp::actors::message::{Call, CallOutcome, Deadline};
+use nurones_mcp::actors::output_gauge::OutputGauge;
 use nurones_mcp::actors::reply::{Answer, Reply};
+use nurones_mcp::config::{CodelPolicy, defaults};
 use nurones_mcp::frame::{ContextFrame, FrameDefaults};
 use nurones_mcp::wasi::call::{GuestOutput, GuestRequest};
 use nurones_mcp::wasi::manifest::Permissions;
@@ -33,17 +36,28 @@ fn main() {
     compare.finish();
 }
 
+/// A lane as every tool has it.
+fn new_lane() -> Lane {
+    Lane::new(LaneSettings {
+        depth: DEPTH,
+        workers: 1,
+        codel: Some(CodelPolicy { target: defaults::CODEL_TARGET, interval: defaults::CODEL_INTERVAL }),
+        bulkhead: Arc::new(Bulkhead::new(defaults::MAX_INFLIGHT)),
+        cancellations: Arc::default(),
+    })
+}
+
 /// The next call of the lane, waiting as a worker does.
 fn next(lane: &Lane) -> Option<Call> {
     match lane.recv(Duration::from_secs(300)) {
         Received::Call(call) => Some(call),
-        Received::Nothing | Received::Closed => None,
+        Received::Shed(_) | Received::Nothing | Received::Closed => None,
     }
 }
 
 /// Into the lane and out again on one thread: what the lane itself costs.
 fn lane(compare: &mut Compare) {
-    let lane = Lane::new(DEPTH, Arc::default());
+    let lane = new_lane();
     let (sender, receiver) = bounded(DEPTH);
     let (call, _answer) = Caller::new().call();
     // Both halves use the one call, in turn.
@@ -67,7 +81,7 @@ fn lane(compare: &mut Compare) {
 
 /// A call made, sent, taken and answered on one thread: everything but the wake-ups, which differ from moment to moment.
 fn lane_and_reply(compare: &mut Compare) {
-    let (lane, caller) = (Lane::new(DEPTH, Arc::default()), Caller::new());
+    let (lane, caller) = (new_lane(), Caller::new());
     let (sender, receiver) = bounded::<oneshot::Sender<CallOutcome>>(DEPTH);
     compare.pair(
         "lane_and_reply",
@@ -92,7 +106,7 @@ fn lane_and_reply(compare: &mut Compare) {
 
 /// To a thread that answers at once, and back to a task that waits. Mostly the two wake-ups.
 fn hop(compare: &mut Compare) {
-    let (lane, caller) = (Arc::new(Lane::new(DEPTH, Arc::default())), Caller::new());
+    let (lane, caller) = (Arc::new(new_lane()), Caller::new());
     let calls = Arc::clone(&lane);
     let our_worker = worker(move || {
         while let Some(call) = next(&calls) {
@@ -149,13 +163,14 @@ fn outcome() -> CallOutcome {
 struct Caller {
     requests: Vec<(ContextFrame, CancellationToken)>,
     next: Cell<usize>,
+    output: Arc<OutputGauge>,
 }
 
 impl Caller {
     fn new() -> Self {
         let frame = || FrameDefaults::built_in().frame(None).expect("the defaults are a frame");
         let requests = (0..DEPTH).map(|_| (frame(), CancellationToken::new())).collect();
-        Self { requests, next: Cell::new(0) }
+        Self { requests, next: Cell::new(0), output: Arc::default() }
     }
 
     fn call(&self) -> (Call, Answer) {
@@ -174,6 +189,7 @@ impl Caller {
             permissions: Permissions::default(),
             deadline: Deadline::starting_now(Duration::from_secs(10), None),
             let_in: LetIn::free(),
+            output: Arc::clone(&self.output),
             cancel: cancel.clone(),
             reply,
         };

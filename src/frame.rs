@@ -29,6 +29,8 @@ pub struct ContextFrame {
     pub budget: Budget,
     /// Wall-clock time the caller allows the call.
     pub deadline: Option<Duration>,
+    /// Calls a second that the tenant allows itself.
+    pub rps: Option<f64>,
 }
 
 impl ContextFrame {
@@ -187,7 +189,8 @@ fn complete(mut values: Map<String, Value>) -> ContextFrame {
         values.insert(key.to_owned(), Value::from(said));
     }
     let text = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().into();
-    let budget = |key: &str| values.get("budgets").and_then(|budgets| budgets.get(key)).and_then(Value::as_u64);
+    let budgets = |key: &str| values.get("budgets").and_then(|budgets| budgets.get(key));
+    let budget = |key: &str| budgets(key).and_then(Value::as_u64);
     ContextFrame {
         tenant_id: text("tenant_id"),
         reason_trace_id: text("reason_trace_id"),
@@ -196,6 +199,7 @@ fn complete(mut values: Map<String, Value>) -> ContextFrame {
             memory_bytes: budget("mem_mb").map(|megabytes| (megabytes as usize) << 20),
         },
         deadline: budget("deadline_ms").map(Duration::from_millis),
+        rps: budgets("rps").and_then(Value::as_f64),
         read_only: values.get("flags").and_then(|flags| flags.get("read_only")) == Some(&Value::Bool(true)),
         json: serde_json::to_string(&values).expect("a JSON object is serialisable").into(),
     }

@@ -41,7 +41,7 @@ pub async fn serve(runtime: &Runtime, config: &Config, stdio: Stdio, stop: Cance
     );
     tokio::spawn(Arc::clone(&connection).write());
     tokio::spawn(Arc::clone(&connection).watch_deadlines(Arc::clone(&runtime.shared)));
-    let handler = ToolHandler::new(Arc::clone(&runtime.shared));
+    let handler = ToolHandler::new(Arc::clone(&runtime.shared), connection.output_gauge());
     let session = tokio::spawn(async move {
         match handler.serve(transport).await {
             Ok(service) => service.waiting().await.map(drop),

@@ -15,6 +15,7 @@ use ractor::ActorId;
 use tokio_util::sync::CancellationToken;
 
 use super::gatekeeper::LetIn;
+use super::output_gauge::OutputGauge;
 use super::reply::Reply;
 use crate::wasi::call::{GuestOutput, GuestRequest};
 use crate::wasi::error::{Fault, FaultCode};
@@ -35,6 +36,8 @@ pub struct Call {
     pub deadline: Deadline,
     /// How it got past the tool's gate.
     pub let_in: LetIn,
+    /// What its client has yet to read.
+    pub output: Arc<OutputGauge>,
     /// Set when the client cancels.
     pub cancel: CancellationToken,
     /// The way back.
@@ -67,6 +70,11 @@ impl Deadline {
         Self { at: Instant::now() + allowed, allowed, callers: sooner.is_some() }
     }
 
+    /// When the time began to run.
+    pub fn began(self) -> Instant {
+        self.at.checked_sub(self.allowed).unwrap_or(self.at)
+    }
+
     /// The fault of a call that did not keep it.
     pub fn fault(self) -> Fault {
         Fault::deadline(self.allowed, self.callers)
@@ -91,8 +99,14 @@ pub enum CallOutcome {
 pub enum Refusal {
     /// The tool's lane is full.
     QueueFull,
-    /// The server has too many requests in flight.
+    /// The server has too many requests in flight, or too many answers that are not read.
     Inflight,
+    /// Calls of the tool have been waiting for too long.
+    Codel,
+    /// The tool takes only so many calls a second; the next one after this time.
+    ToolRate(Duration),
+    /// The tenant allows itself only so many calls a second; the next one after this time.
+    TenantRate(Duration),
     /// Its workers fail too often; the tool is left alone for a while.
     Quarantined,
     /// Too many of its calls fault; the tool is left alone for a while.
@@ -111,6 +125,8 @@ impl Refusal {
         match self {
             Self::QueueFull => "queue_full",
             Self::Inflight => "inflight",
+            Self::Codel => "codel",
+            Self::ToolRate(_) | Self::TenantRate(_) => "rate",
             // A client can do nothing else about a tool that is stopped; it is just not worth to try again.
             Self::Quarantined | Self::Stopped => "quarantined",
             Self::BreakerOpen => "breaker_open",
@@ -273,6 +289,7 @@ pub(crate) mod testing {
             permissions: Permissions::default(),
             deadline: Deadline::starting_now(Duration::from_secs(10), None),
             let_in: LetIn::free(),
+            output: Arc::default(),
             cancel: CancellationToken::new(),
             reply,
         };

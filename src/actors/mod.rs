@@ -14,28 +14,36 @@
 //!
 //! Invariant: nothing in this folder knows JSON-RPC.
 
+pub mod bulkhead;
 pub mod census;
 pub mod child;
 pub mod child_spec;
+pub mod codel;
 pub mod context;
 pub mod event_bus;
+pub mod fair_queue;
 pub mod gate;
 pub mod gatekeeper;
 pub mod lane;
 pub mod message;
+pub mod output_gauge;
 pub mod reply;
 pub mod restart;
 pub mod root_supervisor;
 pub mod sandboxes;
 pub mod shared;
+pub mod sheds;
 #[cfg(test)]
 mod simulation;
 pub mod supervision_log;
+pub mod tenant_rates;
+pub mod token_bucket;
 pub mod tool_supervisor;
 pub mod tool_table;
 pub mod tool_worker;
 pub mod tools_supervisor;
 pub mod unsent;
 pub mod warm_stores;
+pub mod watermark;
 pub mod worker_thread;
 pub mod zombies;

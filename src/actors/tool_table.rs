@@ -6,26 +6,31 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
+use super::bulkhead::Bulkhead;
 use super::gate::{Shut, Verdict};
 use super::gatekeeper::{Gatekeeper, LetIn};
-use super::lane::{Lane, SendError};
+use super::lane::{Lane, LaneSettings, SendError};
 use super::message::{Call, CallOutcome, ExitReason, Refusal, WorkerMsg};
+use super::sheds::Sheds;
 use super::supervision_log::SupervisionLog;
+use super::tenant_rates::TenantRates;
+use super::token_bucket::{Rate, TokenBucket};
+use super::watermark::Watermark;
 use super::worker_thread::InHand;
 use super::zombies::Zombies;
-use crate::config::SupervisionPolicy;
+use crate::config::{Performance, SupervisionPolicy};
 use crate::failpoint::points;
 use crate::frame::ContextFrame;
 use crate::wasi::catalogue::Catalogue;
 use crate::wasi::lazy_tool::LazyTool;
 use crate::wasi::limits::Limits;
-use crate::wasi::manifest::Permissions;
+use crate::wasi::manifest::{Manifest, Permissions};
 use crate::wasi::sandbox::Policy;
 use crate::wasi::store::Sandbox;
 
@@ -36,6 +41,17 @@ pub struct ToolTable {
     aliases: BTreeMap<String, String>,
     /// Counts what clients have cancelled; full lanes then look for it.
     cancellations: Arc<AtomicU64>,
+    /// The rates that tenants allow themselves.
+    tenants: Mutex<TenantRates>,
+    /// Requests refused before it was known which tool they are for.
+    pub sheds: Sheds,
+    backlog: Mutex<Backlog>,
+}
+
+/// How long the tool with the most to do will have to do, as of some milliseconds ago.
+struct Backlog {
+    at: Instant,
+    takes: Duration,
 }
 
 /// One tool and what belongs to it for the life of the process.
@@ -58,8 +74,10 @@ pub struct ToolEntry {
     pub zombies: Zombies,
     /// Whether it takes calls.
     pub gate: Arc<Gatekeeper>,
-    /// Moving average of the time a call takes, for `retryAfterMs`.
-    service_us: AtomicU64,
+    /// Calls a second that it takes, if that is limited.
+    rate: Option<Mutex<TokenBucket>>,
+    /// How many calls were refused, by reason.
+    pub sheds: Sheds,
 }
 
 /// The place of one worker; what is in it outlives its actor.
@@ -90,15 +108,36 @@ pub struct ThreadExit {
 
 impl ToolTable {
     /// The table of a loaded catalogue.
-    pub fn new(catalogue: Catalogue, policy: &SupervisionPolicy, log: &SupervisionLog) -> Self {
-        let mut table = Self { tools: BTreeMap::new(), aliases: BTreeMap::new(), cancellations: Arc::default() };
+    pub fn new(
+        catalogue: Catalogue,
+        policy: &SupervisionPolicy,
+        performance: &Performance,
+        log: &SupervisionLog,
+    ) -> Self {
+        let mut table = Self {
+            tools: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            cancellations: Arc::default(),
+            tenants: Mutex::default(),
+            sheds: Sheds::default(),
+            backlog: Mutex::new(Backlog { at: Instant::now(), takes: Duration::ZERO }),
+        };
+        let in_flight = Watermark::new(performance.max_inflight, performance.queue_watermark);
+        let bulkhead = Arc::new(Bulkhead::new(in_flight.shed_mark()));
         for loaded in catalogue.tools {
             let published = loaded.manifest.published_name();
             if loaded.manifest.name != published {
                 table.aliases.insert(loaded.manifest.name.clone(), published.clone());
             }
             let gate = Gatekeeper::new(tool_path(&published), policy.breaker.clone(), log.clone());
-            let entry = ToolEntry::new(published.clone(), loaded, gate, Arc::clone(&table.cancellations));
+            let lane = Lane::new(LaneSettings {
+                depth: loaded.manifest.queue_depth,
+                workers: loaded.manifest.workers,
+                codel: performance.codel,
+                bulkhead: Arc::clone(&bulkhead),
+                cancellations: Arc::clone(&table.cancellations),
+            });
+            let entry = ToolEntry::new(published.clone(), loaded, gate, lane);
             table.tools.insert(published, Arc::new(entry));
         }
         table
@@ -107,6 +146,36 @@ impl ToolTable {
     /// The tool of this name, published or its own.
     pub fn get(&self, name: &str) -> Option<&Arc<ToolEntry>> {
         self.tools.get(name).or_else(|| self.tools.get(self.aliases.get(name)?))
+    }
+
+    /// Hands `call` to the workers of `tool`, or gives it back at once with the reason; `rps` is how many calls a second
+    /// its tenant allows itself.
+    ///
+    /// # Errors
+    /// As [`ToolEntry::submit`].
+    pub fn submit(&self, tool: &ToolEntry, call: Call, rps: Option<f64>) -> Result<(), (Call, Refusal)> {
+        let Some(rps) = rps else { return tool.submit(call) };
+        let tenant = Arc::clone(&call.tenant_id);
+        if let Err(wait) = self.tenants.lock().take(Instant::now(), &tenant, Rate::per_second(rps)) {
+            return Err(tool.refused(call, Refusal::TenantRate(wait)));
+        }
+        let submitted = tool.submit(call);
+        if submitted.is_err() {
+            self.tenants.lock().give_back(&tenant);
+        }
+        submitted
+    }
+
+    /// When a client that was refused for want of room in the whole server should come back: when half of the longest
+    /// lane is worked off. Looking at all of them is worth its time a hundred times a second, not at each refusal.
+    pub fn retry_after(&self) -> Duration {
+        const FRESH: Duration = Duration::from_millis(10);
+        let (mut backlog, now) = (self.backlog.lock(), Instant::now());
+        if now.saturating_duration_since(backlog.at) > FRESH {
+            let longest = self.iter().map(|tool| tool.lane.time_for(tool.lane.depth())).max();
+            *backlog = Backlog { at: now, takes: longest.unwrap_or_default() };
+        }
+        soon(backlog.takes / 2)
     }
 
     /// A client has cancelled a call, which may be waiting in a lane.
@@ -135,31 +204,62 @@ impl ToolTable {
     }
 }
 
+/// `wait` as it is said to a client: within 10 ms to about 1 s, and by chance up to a tenth more or less, so that those
+/// who were refused together do not come back together.
+fn soon(wait: Duration) -> Duration {
+    const LEAST: Duration = Duration::from_millis(10);
+    const MOST: Duration = Duration::from_secs(1);
+    wait.clamp(LEAST, MOST).mul_f64(0.9 + 0.2 * fastrand::f64()).max(LEAST)
+}
+
+fn rate(manifest: &Manifest) -> Option<Mutex<TokenBucket>> {
+    let limit = manifest.rate_limit?;
+    let rate = Rate::per_second(limit.per_s);
+    Some(Mutex::new(TokenBucket::new(Instant::now(), rate, limit.burst.unwrap_or(rate.one_second()))))
+}
+
 fn tool_path(published: &str) -> Arc<str> {
     format!("root/tools/{published}").into()
 }
 
 impl ToolEntry {
-    fn new(published: String, loaded: Arc<LazyTool>, gate: Gatekeeper, cancellations: Arc<AtomicU64>) -> Self {
+    fn new(published: String, loaded: Arc<LazyTool>, gate: Gatekeeper, lane: Lane) -> Self {
         Self {
             name: loaded.manifest.name.as_str().into(),
             published,
-            lane: Lane::new(loaded.manifest.queue_depth, cancellations),
+            lane,
             waiting_room: Semaphore::new(loaded.manifest.queue_depth),
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
             limits: Arc::new(loaded.manifest.limits.clone()),
             zombies: Zombies::default(),
             gate: Arc::new(gate),
-            service_us: AtomicU64::new(100),
+            rate: rate(&loaded.manifest),
+            sheds: Sheds::default(),
             loaded,
         }
     }
 
-    /// Hands `call` to the tool's workers, or gives it back at once with the reason.
+    /// Hands `call` to the tool's workers, or gives it back at once with the reason. A call that is refused here has used
+    /// up nothing: neither its share of a rate nor the trial of a gate.
     ///
     /// # Errors
     /// The call and why it was not taken.
-    pub fn submit(&self, mut call: Call) -> Result<(), (Call, Refusal)> {
+    pub fn submit(&self, call: Call) -> Result<(), (Call, Refusal)> {
+        if let Some(rate) = &self.rate
+            && let Err(wait) = rate.lock().take(Instant::now())
+        {
+            return Err(self.refused(call, Refusal::ToolRate(wait)));
+        }
+        self.enter(call).map_err(|(call, refusal)| {
+            if let Some(rate) = &self.rate {
+                rate.lock().give_back();
+            }
+            self.refused(call, refusal)
+        })
+    }
+
+    /// Through the gate and into the lane.
+    fn enter(&self, mut call: Call) -> Result<(), (Call, Refusal)> {
         match self.gate.admit() {
             Ok(let_in) => call.let_in = let_in,
             Err(Shut::Open(_)) => return Err((call, Refusal::BreakerOpen)),
@@ -169,10 +269,28 @@ impl ToolEntry {
         if points::LANE_SEND.hit_for(&self.published).is_err() {
             return Err((call, Refusal::QueueFull));
         }
-        self.lane.try_send(call).map_err(|error| match error {
-            SendError::Full(call) => (call, Refusal::QueueFull),
-            SendError::Closed(call) => (call, Refusal::ShuttingDown),
-        })
+        match self.lane.try_send(call) {
+            Ok(None) => Ok(()),
+            Ok(Some(evicted)) => {
+                self.refuse(evicted, Refusal::QueueFull);
+                Ok(())
+            }
+            Err(SendError::Full(call)) => Err((call, Refusal::QueueFull)),
+            Err(SendError::Standing(call)) => Err((call, Refusal::Codel)),
+            Err(SendError::Closed(call)) => Err((call, Refusal::ShuttingDown)),
+        }
+    }
+
+    /// Answers a call that was let in with a refusal.
+    pub fn refuse(&self, call: Call, refusal: Refusal) {
+        let (call, refusal) = self.refused(call, refusal);
+        call.reply.answer(CallOutcome::Refused(refusal));
+    }
+
+    /// Counts a refusal.
+    fn refused(&self, call: Call, refusal: Refusal) -> (Call, Refusal) {
+        self.sheds.note(refusal);
+        (call, refusal)
     }
 
     /// What became of a call that was let in. When too many fault, those that wait are refused too.
@@ -184,7 +302,7 @@ impl ToolEntry {
 
     /// Refuses the calls that wait.
     pub fn refuse_waiting(&self, refusal: Refusal) {
-        self.lane.drain(|call| call.reply.answer(CallOutcome::Refused(refusal)));
+        self.lane.drain(|call| self.refuse(call, refusal));
     }
 
     /// What the tool may do in a call with this frame; `None` when the frame takes away its only permission.
@@ -221,27 +339,22 @@ impl ToolEntry {
         format!("{}/w{worker}", self.path()).into()
     }
 
-    /// Notes how long a call took.
-    pub fn note_service(&self, took: Duration) {
-        let took = took.as_micros().min(u128::from(u64::MAX)) as u64;
-        let old = self.service_us.load(Ordering::Relaxed);
-        self.service_us.store(old - old / 8 + took / 8, Ordering::Relaxed);
-    }
-
     /// Whether its calls take so little time that an answer may wait for the next one.
     pub fn is_fast(&self) -> bool {
-        const FAST_US: u64 = 100;
-        self.service_us.load(Ordering::Relaxed) < FAST_US
+        const FAST: Duration = Duration::from_micros(100);
+        self.lane.service() < FAST
     }
 
-    /// When a refused caller should come back: the time to work off half of what waits, within 10 ms to 1 s.
-    pub fn retry_after(&self) -> Duration {
+    /// When a refused caller should come back: when its rate allows, when the tool is tried again, or when half of what
+    /// waits is worked off.
+    pub fn retry_after(&self, refusal: Refusal) -> Duration {
+        if let Refusal::ToolRate(wait) | Refusal::TenantRate(wait) = refusal {
+            // Never too early: the call would only be refused again. Whole milliseconds are said.
+            return wait.mul_f64(1.0 + fastrand::f64() / 10.0) + Duration::from_millis(1);
+        }
         if let Some(Shut::Open(wait) | Shut::Quarantined(wait)) = self.gate.shut() {
             return wait.max(Duration::from_millis(10));
         }
-        let waiting = self.lane.depth() as u64 / 2 + 1;
-        let each = self.service_us.load(Ordering::Relaxed);
-        let total = Duration::from_micros(waiting.saturating_mul(each) / self.slots.len().max(1) as u64);
-        total.clamp(Duration::from_millis(10), Duration::from_secs(1))
+        soon(self.lane.time_for(self.lane.depth() / 2 + 1))
     }
 }

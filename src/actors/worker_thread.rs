@@ -192,10 +192,17 @@ impl WorkerThread {
                         return reason;
                     }
                 }
+                Received::Shed(call) => self.refuse(call, Refusal::Codel),
                 Received::Nothing => self.sandboxes.drop_all(),
                 Received::Closed => return ExitReason::Shutdown,
             }
         }
+    }
+
+    /// Answers a call that is not run.
+    fn refuse(&self, call: Call, refusal: Refusal) {
+        self.tool.sheds.note(refusal);
+        self.answer_soon(call.reply, CallOutcome::Refused(refusal));
     }
 
     /// Serves one call.
@@ -208,7 +215,11 @@ impl WorkerThread {
             return Ok(());
         }
         if self.shared.is_interrupted() {
-            self.answer_soon(call.reply, CallOutcome::Refused(Refusal::ShuttingDown));
+            self.refuse(call, Refusal::ShuttingDown);
+            return Ok(());
+        }
+        if call.output.is_full() {
+            self.refuse(call, Refusal::Inflight);
             return Ok(());
         }
         let began = Instant::now();
@@ -216,7 +227,7 @@ impl WorkerThread {
             self.answer_soon(call.reply, CallOutcome::Faulted(call.deadline.fault()));
             return Ok(());
         }
-        let Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, cancel, reply } = call;
+        let Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, cancel, reply, .. } = call;
         if self.in_hand.hold(deadline, cancel.clone(), reply) {
             self.tell(WorkerMsg::Busy);
         }
@@ -231,7 +242,7 @@ impl WorkerThread {
         let _ = points::GUEST_LEAVE.hit_for(&self.tool.published);
         let returned = matches!(ended, Ended::Returned(_));
         let fault = self.answer(ended, let_in, deadline);
-        self.tool.note_service(began.elapsed());
+        self.tool.lane.note_service(began.elapsed());
         let rebuilt = self.sandboxes.recover(&key, returned, || self.in_hand.send_unsent());
         if let Some(fault) = fault.filter(|fault| !fault.code.is_the_tools_word()) {
             self.report(&fault, rebuilt.as_ref().ok().copied().flatten(), reason_trace_id);

@@ -59,7 +59,17 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
         }
         return Exit::Usage;
     };
-    let exit = match admission::admit(&server.shared, &tool, arguments, &frame, CancellationToken::new(), None).await {
+    let exit = match admission::admit(
+        &server.shared,
+        &tool,
+        arguments,
+        &frame,
+        CancellationToken::new(),
+        &std::sync::Arc::default(),
+        None,
+    )
+    .await
+    {
         Ok(mut admitted) => report(&tool, admitted.answer.wait().await, frame, args.json),
         Err(Denied::Fault(fault)) => failed(&tool, &fault, frame, args.json),
         Err(Denied::Protocol(error)) => {
@@ -94,7 +104,7 @@ fn report(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame, json: boo
         CallOutcome::Faulted(fault) => failed(tool, &fault, frame, json),
         CallOutcome::Lost => failed(tool, &error::lost(), frame, json),
         CallOutcome::Refused(refusal) => {
-            complain(&error::refused(refusal, &tool.published, tool.retry_after()).message);
+            complain(&error::refused(refusal, &tool.published, tool.retry_after(refusal)).message);
             Exit::Unavailable
         }
     }

@@ -24,6 +24,21 @@ pub const DEPTH: usize = 64;
 /// Bytes waiting to be written before the reader stops reading: what a client that does not read costs us.
 pub const OUTPUT_BUFFER_BYTES: usize = 8 << 20;
 
+/// Bytes waiting to be written from which on calls of that client are refused instead of run: eight results of the
+/// largest size that is the default, asked for at once by a client that reads.
+pub const OUTPUT_REFUSE_BYTES: usize = 32 << 20;
+
+/// Share of [`MAX_INFLIGHT`] from which on calls are refused, until it has come down to 60 %.
+pub const QUEUE_WATERMARK: f64 = 0.9;
+
+/// Time that calls of a tool may wait while it is in demand. A person does not notice; and a full lane of calls that take
+/// microseconds is served within it, also on a machine that is slow for a moment.
+pub const CODEL_TARGET: Duration = Duration::from_millis(100);
+
+/// How long every call must have waited longer than [`CODEL_TARGET`] before newcomers are refused. A stall of the machine
+/// or a burst is over by then.
+pub const CODEL_INTERVAL: Duration = Duration::from_millis(300);
+
 /// Bytes of a request id kept as a string.
 pub const ID_BYTES: usize = 1024;
 

@@ -24,6 +24,8 @@ pub struct ConfigFile {
     pub max_inflight: Option<u64>,
     pub batch_size: Option<u64>,
     pub queue_watermark: Option<f64>,
+    pub codel_target: Option<Duration>,
+    pub codel_interval: Option<Duration>,
     pub supervision: SupervisionPolicy,
     pub drain: Option<Duration>,
     pub interrupt: Option<Duration>,
@@ -90,6 +92,8 @@ impl ConfigFile {
             file.max_inflight = performance.integer("maxInflight", 1..=1_000_000);
             file.batch_size = performance.integer("batchSize", 1..=65_536);
             file.queue_watermark = performance.number("queueWatermark", 0.1..=1.0);
+            file.codel_target = millis(performance, "codelTargetMs");
+            file.codel_interval = performance.integer("codelIntervalMs", 0..=3_600_000).map(Duration::from_millis);
             performance.refuse_unknown();
         });
         fields.nested("policies", |policies| {

@@ -49,8 +49,19 @@ pub struct Performance {
     pub max_inflight: usize,
     /// Events handled together. Kept for the event bus of later versions.
     pub batch_size: usize,
-    /// Share of a queue at which shedding begins. Kept for the overload control of later versions.
+    /// Share of `max_inflight` from which on calls of normal priority are refused.
     pub queue_watermark: f64,
+    /// When calls have waited for too long; `None` for never.
+    pub codel: Option<CodelPolicy>,
+}
+
+/// When a queue is standing: nobody in it is served in good time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodelPolicy {
+    /// How long a call may wait.
+    pub target: Duration,
+    /// How long all of them must have waited longer.
+    pub interval: Duration,
 }
 
 /// When a file of the supervision log is full, and how many full ones are kept.
@@ -303,7 +314,10 @@ impl Resolver<'_> {
         Performance {
             max_inflight: max_inflight.map_or(defaults::MAX_INFLIGHT, |number| number as usize),
             batch_size: file.batch_size.map_or(64, |number| number as usize),
-            queue_watermark: file.queue_watermark.unwrap_or(0.9),
+            queue_watermark: file.queue_watermark.unwrap_or(defaults::QUEUE_WATERMARK),
+            codel: Some(file.codel_interval.unwrap_or(defaults::CODEL_INTERVAL))
+                .filter(|interval| !interval.is_zero())
+                .map(|interval| CodelPolicy { target: file.codel_target.unwrap_or(defaults::CODEL_TARGET), interval }),
         }
     }
 }
@@ -358,7 +372,9 @@ mod tests {
         );
         let config = resolve(root.path(), with_config(), &[]).unwrap();
         assert!(config.context_engine);
-        assert_eq!(config.performance, Performance { max_inflight: 2048, batch_size: 64, queue_watermark: 0.75 });
+        let codel = Some(CodelPolicy { target: defaults::CODEL_TARGET, interval: defaults::CODEL_INTERVAL });
+        let performance = Performance { max_inflight: 2048, batch_size: 64, queue_watermark: 0.75, codel };
+        assert_eq!(config.performance, performance);
         assert_eq!(config.manifest_folders.len(), 1);
         assert!(config.policy.grants().is_empty());
     }

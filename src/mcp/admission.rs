@@ -1,7 +1,7 @@
 //! Whether a call is let in, and with which rights.
 //!
-//! Order: the frame takes rights away, the arguments must fit the schema, the tool must take calls, its lane must have
-//! room. Nothing of this waits, but for a tool that has yet to be compiled.
+//! Order: the frame takes rights away, the arguments must fit the schema, tenant and tool must not have used up their
+//! rates, the tool must take calls, its lane must have room. Nothing of this waits, but for a tool that has yet to be compiled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::error;
 use crate::actors::gatekeeper::LetIn;
 use crate::actors::message::{Call, Deadline, Refusal};
+use crate::actors::output_gauge::OutputGauge;
 use crate::actors::reply::{Answer, Reply};
 use crate::actors::shared::Shared;
 use crate::actors::tool_table::ToolEntry;
@@ -84,7 +85,7 @@ async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationToken)
     if tool.loaded.guest().is_some() {
         return Ok(());
     }
-    let refused = |refusal| Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after()));
+    let refused = |refusal| Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after(refusal)));
     let _place = tool.waiting_room.try_acquire().map_err(|_| refused(Refusal::QueueFull))?;
     tokio::select! {
         biased;
@@ -118,13 +119,15 @@ pub async fn admit(
     arguments: JsonObject,
     frame: &ContextFrame,
     cancel: CancellationToken,
+    output: &Arc<OutputGauge>,
     progress: Option<mpsc::Sender<Progress>>,
 ) -> Result<Admitted, Denied> {
     compiled(shared, tool, &cancel).await?;
     let checked = check(tool, arguments, frame)?;
     let deadline = due(tool, frame);
     let (reply, answer) = Reply::new();
-    submit(tool, checked, Waiting { deadline, cancel, progress, reply })?;
+    let output = Arc::clone(output);
+    submit(shared, tool, checked, Waiting { deadline, cancel, output, progress, reply })?;
     Ok(Admitted { answer, deadline })
 }
 
@@ -137,6 +140,7 @@ pub struct Checked {
     budget: Budget,
     tenant_id: Arc<str>,
     reason_trace_id: Arc<str>,
+    rps: Option<f64>,
 }
 
 /// The part of a call that belongs to whoever made it.
@@ -145,6 +149,8 @@ pub struct Waiting {
     pub deadline: Deadline,
     /// Set when the client cancels.
     pub cancel: CancellationToken,
+    /// What the client has yet to read.
+    pub output: Arc<OutputGauge>,
     /// Where progress goes, when the client asked for it.
     pub progress: Option<mpsc::Sender<Progress>>,
     /// The way back.
@@ -171,6 +177,7 @@ pub fn check(tool: &ToolEntry, arguments: JsonObject, frame: &ContextFrame) -> R
         budget: frame.budget,
         tenant_id: Arc::clone(&frame.tenant_id),
         reason_trace_id: Arc::clone(&frame.reason_trace_id),
+        rps: frame.rps,
     })
 }
 
@@ -178,15 +185,15 @@ pub fn check(tool: &ToolEntry, arguments: JsonObject, frame: &ContextFrame) -> R
 ///
 /// # Errors
 /// See [`Denied`].
-pub fn submit(tool: &ToolEntry, checked: Checked, waiting: Waiting) -> Result<(), Denied> {
-    let Waiting { deadline, cancel, progress, reply } = waiting;
-    let Checked { permissions, arguments, context, budget, tenant_id, reason_trace_id } = checked;
+pub fn submit(shared: &Shared, tool: &ToolEntry, checked: Checked, waiting: Waiting) -> Result<(), Denied> {
+    let Waiting { deadline, cancel, output, progress, reply } = waiting;
+    let Checked { permissions, arguments, context, budget, tenant_id, reason_trace_id, rps } = checked;
     let request = GuestRequest { arguments, context, budget, progress };
     let let_in = LetIn::free();
-    let call = Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, cancel, reply };
-    tool.submit(call).map_err(|(call, refusal)| {
+    let call = Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, output, cancel, reply };
+    shared.table.submit(tool, call, rps).map_err(|(call, refusal)| {
         call.reply.stay_silent();
-        Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after()))
+        Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after(refusal)))
     })
 }
 

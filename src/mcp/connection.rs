@@ -20,6 +20,7 @@ use super::direct::DirectCall;
 use super::outbox::{Batch, Outbox};
 use super::stdio::Output;
 use super::tickets::{Cancelled, Number, Tickets};
+use crate::actors::output_gauge::OutputGauge;
 use crate::actors::shared::Shared;
 use crate::config::defaults;
 use crate::failpoint::points;
@@ -44,6 +45,8 @@ pub struct Connection {
     hopeless: AtomicBool,
     /// The transport has handed over its last message.
     finished: AtomicBool,
+    /// The bytes in the outbox, for those who would add to them.
+    unread: Arc<OutputGauge>,
 }
 
 /// What became of a wish for a ticket.
@@ -72,13 +75,14 @@ impl Connection {
             broken: AtomicBool::new(false),
             hopeless: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            unread: Arc::default(),
         }
     }
 
-    /// Opens a ticket unless `limit` are open.
-    pub fn open(&self, id: &RequestId, limit: usize) -> Opened {
+    /// Opens a ticket, if `admits` says so to the number of those that are open.
+    pub fn open(&self, id: &RequestId, admits: impl FnOnce(usize) -> bool) -> Opened {
         let mut tickets = self.tickets.lock();
-        if tickets.len() >= limit {
+        if !admits(tickets.len()) {
             return Opened::Full;
         }
         tickets.open(id).map_or(Opened::InFlight, Opened::Ticket)
@@ -140,7 +144,7 @@ impl Connection {
             let mut line = new_line();
             write(&id, &mut line);
             line.push(b'\n');
-            self.outbox.lock().push(line, Some(number));
+            self.put(line, Some(number));
         }
     }
 
@@ -152,6 +156,11 @@ impl Connection {
             return None;
         }
         Some(id)
+    }
+
+    /// How much the client has yet to read.
+    pub fn output_gauge(&self) -> Arc<OutputGauge> {
+        Arc::clone(&self.unread)
     }
 
     /// Answers everything that is owed with this error.
@@ -178,6 +187,11 @@ impl Connection {
         } else {
             line.push(b'\n');
         }
+        self.put(line, ticket);
+    }
+
+    fn put(&self, line: Vec<u8>, ticket: Option<Number>) {
+        self.unread.waits(line.len());
         self.outbox.lock().push(line, ticket);
     }
 
@@ -312,6 +326,7 @@ impl Connection {
 
     /// A batch was written, or cannot be.
     fn end(&self, batch: Batch, result: io::Result<()>) {
+        self.unread.written(batch.bytes.len());
         self.outbox.lock().end(batch);
         match result {
             Ok(()) => {}

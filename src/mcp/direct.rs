@@ -131,8 +131,9 @@ impl Request {
         let (connection, tool, cancelled) = (Arc::clone(connection), Arc::clone(tool), cancel.clone());
         let call = Arc::new(DirectCall { connection, number, tool, deadline, cancel: cancelled, owed });
         call.connection.watch(number, &call);
-        let waiting = Waiting { deadline, cancel, progress: None, reply: Reply::to(call.clone()) };
-        if let Err(denied) = admission::submit(&call.tool, checked, waiting) {
+        let (output, reply) = (call.connection.output_gauge(), Reply::to(call.clone()));
+        let waiting = Waiting { deadline, cancel, output, progress: None, reply };
+        if let Err(denied) = admission::submit(shared, &call.tool, checked, waiting) {
             call.end(|frame| tools::denied(&call.tool, denied, frame));
             call.connection.flush_later();
         }

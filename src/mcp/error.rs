@@ -3,7 +3,7 @@
 //! | happens | answer |
 //! |---|---|
 //! | the tool ran and failed: its own error, trap, deadline, limit, exit code, lost worker; arguments off the schema | result with `isError: true` and `_meta["io.nurones/fault"]` |
-//! | the call was not tried: queue full, too much in flight, quarantine, shutdown | error −31503 with `reason`, `retryable`, `retryAfterMs` |
+//! | the call was not tried: overload, rate limit, quarantine, shutdown | error −31503 with `reason`, `retryable`, `retryAfterMs` |
 //! | unknown tool, malformed parameters or ContextFrame | error −32602 |
 //! | a bug of ours | error −32603 |
 //!
@@ -28,7 +28,14 @@ pub const FAULT_META_KEY: &str = "io.nurones/fault";
 pub fn refused(refusal: Refusal, tool: &str, retry_after: Duration) -> ErrorData {
     let message = match refusal {
         Refusal::QueueFull => format!("the tool {tool} has too many calls waiting; try again later"),
-        Refusal::Inflight => "the server has too many requests in flight; try again later".to_owned(),
+        Refusal::Inflight => {
+            "the server has too many requests in flight, or answers that were not read; try again later".to_owned()
+        }
+        Refusal::Codel => format!("calls of the tool {tool} wait too long already; make fewer and try again later"),
+        Refusal::ToolRate(_) => format!("the tool {tool} takes only so many calls a second; try again later"),
+        Refusal::TenantRate(_) => {
+            "the tenant's calls a second (budgets.rps of the ContextFrame) are used up; try again later".to_owned()
+        }
         Refusal::Quarantined => {
             format!("the tool {tool} failed too often and is left alone for a while; try again later")
         }
@@ -57,9 +64,8 @@ pub fn refused(refusal: Refusal, tool: &str, retry_after: Duration) -> ErrorData
 }
 
 /// Too many requests are in flight on this connection.
-pub fn refused_inflight() -> ErrorData {
-    const RETRY_AFTER: Duration = Duration::from_millis(50);
-    refused(Refusal::Inflight, "", RETRY_AFTER)
+pub fn refused_inflight(retry_after: Duration) -> ErrorData {
+    refused(Refusal::Inflight, "", retry_after)
 }
 
 /// The server ends and could not get an answer out of a worker.

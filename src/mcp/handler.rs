@@ -19,6 +19,7 @@ use super::caught::caught;
 use super::tool_list::ToolList;
 use super::{error, session, tools};
 use crate::actors::message::CallOutcome;
+use crate::actors::output_gauge::OutputGauge;
 use crate::actors::reply::Answer;
 use crate::actors::shared::Shared;
 use crate::wasi::store::Progress;
@@ -35,12 +36,14 @@ pub const GRACE: Duration = Duration::from_millis(50);
 pub struct ToolHandler {
     shared: Arc<Shared>,
     list: Arc<ToolList>,
+    /// What the client has yet to read.
+    output: Arc<OutputGauge>,
 }
 
 impl ToolHandler {
-    /// A handler for the tools of `shared`.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self { list: Arc::new(ToolList::new(Arc::clone(&shared))), shared }
+    /// A handler for the tools of `shared`, whose client has yet to read what `output` says.
+    pub fn new(shared: Arc<Shared>, output: Arc<OutputGauge>) -> Self {
+        Self { list: Arc::new(ToolList::new(Arc::clone(&shared))), shared, output }
     }
 
     async fn call(
@@ -61,7 +64,8 @@ impl ToolHandler {
             None => (None, None),
         };
         let arguments = request.arguments.unwrap_or_default();
-        match admission::admit(&self.shared, tool, arguments, &frame, context.ct.clone(), progress).await {
+        match admission::admit(&self.shared, tool, arguments, &frame, context.ct.clone(), &self.output, progress).await
+        {
             Ok(Admitted { answer, deadline }) => {
                 span.admitted();
                 let latest = (deadline.at + GRACE).into();

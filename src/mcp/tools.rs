@@ -54,7 +54,7 @@ pub fn answer(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame) -> Re
         CallOutcome::Finished(output) => Ok(finished(tool, output, frame)),
         CallOutcome::Faulted(fault) => Ok(faulted(tool, &fault, frame)),
         CallOutcome::Lost => Ok(faulted(tool, &error::lost(), frame)),
-        CallOutcome::Refused(refusal) => Err(error::refused(refusal, &tool.published, tool.retry_after())),
+        CallOutcome::Refused(refusal) => Err(error::refused(refusal, &tool.published, tool.retry_after(refusal))),
     }
 }
 

@@ -29,9 +29,13 @@ use super::framing::{Frame, Framer};
 use super::session::Session;
 use super::stdio::Input;
 use super::tickets::{Cancelled, Number};
+use crate::actors::message::Refusal;
 use crate::actors::shared::Shared;
+use crate::actors::tool_table::ToolTable;
+use crate::actors::watermark::Watermark;
 use crate::config::{Performance, Shutdown, defaults};
 use crate::failpoint::points;
+use crate::wasi::manifest::Priority;
 
 /// See the module documentation.
 pub struct StdioTransport {
@@ -43,6 +47,7 @@ pub struct StdioTransport {
     stop: CancellationToken,
     phase: Phase,
     session: Session,
+    in_flight: Watermark,
     max_inflight: usize,
     shutdown: Shutdown,
 }
@@ -76,6 +81,7 @@ impl StdioTransport {
             stop,
             phase: Phase::Reading,
             session: Session::default(),
+            in_flight: Watermark::new(performance.max_inflight, performance.queue_watermark),
             max_inflight: performance.max_inflight,
             shutdown,
         }
@@ -181,8 +187,12 @@ impl StdioTransport {
 
     /// Opens a ticket for a request, or refuses it.
     fn take_on(&mut self, line: &[u8], id: RequestId, call: Option<&str>) -> Option<ClientJsonRpcMessage> {
-        let limit = self.max_inflight + if call.is_some() { 0 } else { defaults::CONTROL_INFLIGHT };
-        let number = match self.connection.open(&id, limit) {
+        let (in_flight, table, max_inflight) = (&mut self.in_flight, &self.shared.table, self.max_inflight);
+        let admits = |open: usize| match call {
+            Some(params) => in_flight.admits_all(open) || in_flight.admits(priority(table, params), open),
+            None => open < max_inflight + defaults::CONTROL_INFLIGHT,
+        };
+        let number = match self.connection.open(&id, admits) {
             Opened::Ticket(number) => number,
             Opened::InFlight => {
                 self.refuse(Refused {
@@ -194,7 +204,8 @@ impl StdioTransport {
                 return None;
             }
             Opened::Full => {
-                self.push_error(Some(id), refused_inflight());
+                self.shared.table.sheds.note(Refusal::Inflight);
+                self.push_error(Some(id), refused_inflight(self.shared.table.retry_after()));
                 return None;
             }
         };
@@ -262,6 +273,17 @@ impl StdioTransport {
             }
         }
     }
+}
+
+/// The priority of the tool that a call with these parameters is for; asked only when there are many.
+fn priority(table: &ToolTable, params: &str) -> Priority {
+    #[derive(serde::Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        name: std::borrow::Cow<'a, str>,
+    }
+    let tool = serde_json::from_str::<Named<'_>>(params).ok().and_then(|named| table.get(&named.name));
+    tool.map_or(Priority::Normal, |tool| tool.loaded.manifest.priority)
 }
 
 /// Cancel-safe, as what it waits for is.

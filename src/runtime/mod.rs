@@ -88,7 +88,7 @@ impl Runtime {
         let shared = Arc::new(Shared::new(
             loader,
             Arc::new(config.policy.clone()),
-            ToolTable::new(catalogue, &config.supervision, &log),
+            ToolTable::new(catalogue, &config.supervision, &config.performance, &log),
             Context::new(config.frame_defaults.clone(), config.context_engine),
             log,
             config.supervision.clone(),

@@ -63,7 +63,9 @@ impl Tree {
         let frame = self.runtime.shared.context.defaults().frame(None).unwrap();
         let arguments = arguments.as_object().unwrap().clone();
         let shared = &self.runtime.shared;
-        match admission::admit(shared, self.probe(), arguments, &frame, CancellationToken::new(), None).await {
+        match admission::admit(shared, self.probe(), arguments, &frame, CancellationToken::new(), &Arc::default(), None)
+            .await
+        {
             Ok(mut admitted) => tokio::time::timeout(PATIENCE, admitted.answer.wait()).await.expect("an answer"),
             Err(Denied::Fault(fault)) => CallOutcome::Faulted(fault),
             Err(Denied::Protocol(error)) => panic!("{error}"),

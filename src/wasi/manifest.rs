@@ -61,6 +61,27 @@ pub enum Isolation {
     Fresh,
 }
 
+/// Who goes first when there is too much. What is no tool call at all goes before all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// Let in as long as there is any room.
+    High,
+    /// Let in up to the mark where shedding begins.
+    #[default]
+    Normal,
+    /// Let in up to the mark where shedding ends.
+    Batch,
+}
+
+/// How many calls of a tool are let in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateLimit {
+    /// A second, on average.
+    pub per_s: f64,
+    /// At once; absent means those of one second.
+    pub burst: Option<u64>,
+}
+
 /// Where a tool's module comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -93,6 +114,10 @@ pub struct Manifest {
     pub workers: usize,
     /// Calls that may wait in the tool's lane.
     pub queue_depth: usize,
+    /// Who goes first when there is too much.
+    pub priority: Priority,
+    /// How many calls are let in, if that is limited.
+    pub rate_limit: Option<RateLimit>,
     /// Whether instances are reused.
     pub isolation: Isolation,
     /// How long, if they are.
@@ -160,6 +185,8 @@ fn read_fields(fields: &mut Fields<'_>, source: &Path, root: &Path) -> Option<Ma
     let limits = read_limits(fields);
     let workers = fields.integer("workers", 1..=64).unwrap_or(defaults::WORKERS);
     let queue_depth = fields.integer("queue_depth", 1..=65_536).unwrap_or(defaults::QUEUE_DEPTH);
+    let priority = read_priority(fields);
+    let rate_limit = read_rate_limit(fields);
     let isolation = read_isolation(fields);
     let reuse = read_reuse(fields, &limits);
     let restart = read_restart(fields);
@@ -175,6 +202,8 @@ fn read_fields(fields: &mut Fields<'_>, source: &Path, root: &Path) -> Option<Ma
         limits,
         workers: workers as usize,
         queue_depth: queue_depth as usize,
+        priority,
+        rate_limit,
         isolation,
         reuse,
         restart,
@@ -300,6 +329,31 @@ fn read_restart(fields: &mut Fields<'_>) -> RestartKind {
     }
 }
 
+fn read_priority(fields: &mut Fields<'_>) -> Priority {
+    match fields.string("priority") {
+        None | Some("normal") => Priority::Normal,
+        Some("high") => Priority::High,
+        Some("batch") => Priority::Batch,
+        Some(other) => {
+            fields.mistake("priority", format!(r#"must be "high", "normal" or "batch", not "{other}""#));
+            Priority::Normal
+        }
+    }
+}
+
+fn read_rate_limit(fields: &mut Fields<'_>) -> Option<RateLimit> {
+    let limit = fields.nested("rate_limit", |rate| {
+        if rate.value("per_s").is_none() {
+            rate.mistake("per_s", "is missing; it must say how many calls a second are let in");
+        }
+        let per_s = rate.number("per_s", 0.001..=1_000_000.0);
+        let burst = rate.integer("burst", 1..=1_000_000);
+        rate.refuse_unknown();
+        per_s.map(|per_s| RateLimit { per_s, burst })
+    });
+    limit.flatten()
+}
+
 fn read_isolation(fields: &mut Fields<'_>) -> Isolation {
     match fields.string("isolation") {
         None | Some("warm") => Isolation::Warm,
@@ -337,7 +391,8 @@ mod tests {
     fn every_mistake_of_a_manifest_is_named() {
         let error = parse(
             r#"{"version":"1.0.9","entry":"native://x","permissions":["read","net"],"deadline_ms":0,
-                "inputSchema":{"type":"array"},"premissions":[],"isolation":"cold"}"#,
+                "inputSchema":{"type":"array"},"premissions":[],"isolation":"cold","priority":"urgent",
+                "rate_limit":{"burst":0,"per_m":1}}"#,
         )
         .unwrap_err();
         let text = error.to_string();
@@ -350,6 +405,10 @@ mod tests {
             "`inputSchema` must have",
             "`premissions` is not a known key",
             "`isolation` must be",
+            r#"`priority` must be "high", "normal" or "batch", not "urgent""#,
+            "`rate_limit.per_s` is missing",
+            "`rate_limit.burst` must be a whole number from 1",
+            "`rate_limit.per_m` is not a known key",
         ] {
             assert!(text.contains(part), "{part} not in {text}");
         }
