@@ -58,7 +58,6 @@ pub enum SendError {
 
 /// What [`Lane::recv`] came back with.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly always a call, which a box would make dearer")]
 pub enum Received {
     /// The next call.
     Call(Call),
@@ -137,7 +136,8 @@ impl Lane {
             return Err(SendError::Standing(call));
         }
         let mut evicted = None;
-        if !self.reserve() && !(self.sweep() > 0 && self.reserve()) {
+        let has_place = self.reserve() || self.sweep() > 0 && self.reserve();
+        if !has_place {
             evicted = self.gather().evict_for(&call.tenant_id);
             if evicted.is_none() {
                 return Err(SendError::Full(call));
@@ -163,10 +163,10 @@ impl Lane {
         for look in 0..=LOOKS {
             // The closing is seen before the last calls are, so that none is left behind.
             let closed = self.closed.load(Ordering::SeqCst);
-            if look == 0 || !self.receiver.is_empty() {
-                if let Some(received) = self.take(&mut self.gathered.lock()) {
-                    return received;
-                }
+            if (look == 0 || !self.receiver.is_empty())
+                && let Some(received) = self.take(&mut self.gathered.lock())
+            {
+                return received;
             }
             if closed {
                 return Received::Closed;
@@ -317,6 +317,3 @@ impl Lane {
         self.settings.bulkhead.left(count);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -25,6 +25,8 @@ pub mod fair_queue;
 pub mod gate;
 pub mod gatekeeper;
 pub mod lane;
+#[cfg(test)]
+mod lane_tests;
 pub mod message;
 pub mod output_gauge;
 pub mod reply;

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::config::defaults;
+use crate::failpoint::points;
 
 /// What must have been written before calls are run again.
 const RESUME_BYTES: usize = defaults::OUTPUT_REFUSE_BYTES / 10 * 6;
@@ -36,6 +37,9 @@ impl OutputGauge {
 
     /// Whether another call of this client is refused.
     pub fn is_full(&self) -> bool {
+        if points::UNBOUNDED_OUTPUT.hit().is_err() {
+            return false;
+        }
         match self.bytes.load(Ordering::SeqCst) {
             defaults::OUTPUT_REFUSE_BYTES.. => true,
             ..=RESUME_BYTES => false,

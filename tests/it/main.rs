@@ -8,6 +8,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests: a panic is their failure")]
 
+mod priorities;
+mod rates;
 mod support;
 
 mod bad_input;
@@ -51,4 +53,5 @@ mod supervision;
 mod telemetry;
 mod tidy;
 mod validate;
+mod waiting;
 mod wat_guests;

@@ -82,7 +82,10 @@ fn past_the_inflight_limit_calls_are_refused_and_everything_else_is_answered() {
     assert_eq!(client.request("ping", json!({}))["result"], json!({}));
     assert_eq!(client.request("tools/list", json!({}))["result"]["tools"].as_array().unwrap().len(), 3);
     assert_eq!(client.request("no/such/method", json!({}))["error"]["code"], -32601);
-    client.notify("notifications/cancelled", json!({"requestId": sleepers[0]}));
+    // Calls are let in again below 60 % of what may be in flight.
+    for id in &sleepers[..2] {
+        client.notify("notifications/cancelled", json!({"requestId": id}));
+    }
     assert_eq!(client.call_text("fs_read", json!({"path": "a.txt"})), "content", "a cancel makes room");
     assert!(client.leftovers().is_empty(), "{:?}", client.leftovers());
 }
@@ -131,7 +134,7 @@ fn call_line(id: u64, tool: &str, arguments: &Value) -> String {
 #[test]
 fn a_client_that_does_not_read_for_a_while_loses_nothing() {
     in_time(|| {
-        const CALLS: u64 = 200;
+        const CALLS: u64 = 100;
         const BYTES: usize = 200_000;
         let sandbox = sandbox(1000);
         let mut server = sandbox.server();

@@ -1,11 +1,22 @@
 //! What holds of a lane, with one worker and one sender and with several.
 
-use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::bulkhead::Bulkhead;
+use super::lane::{Lane, LaneSettings, Received, SendError};
+use super::message::Call;
 use crate::actors::message::testing::call;
+use crate::config::CodelPolicy;
+
+fn settings(depth: usize, cancellations: Arc<AtomicU64>) -> LaneSettings {
+    let codel = Some(CodelPolicy { target: Duration::from_secs(600), interval: Duration::from_secs(600) });
+    LaneSettings { depth, workers: 1, codel, bulkhead: Arc::new(Bulkhead::new(1000)), cancellations }
+}
 
 fn lane_of(depth: usize, cancellations: Arc<AtomicU64>) -> Lane {
-    let codel = Some(CodelPolicy { target: Duration::from_secs(600), interval: Duration::from_secs(600) });
-    Lane::new(LaneSettings { depth, workers: 1, codel, bulkhead: Arc::new(Bulkhead::new(1000)), cancellations })
+    Lane::new(settings(depth, cancellations))
 }
 
 fn next(lane: &Lane) -> Option<Call> {
@@ -104,7 +115,7 @@ fn a_tenant_that_floods_makes_way_for_another() {
 #[test]
 fn a_standing_lane_turns_its_tenant_away_and_nobody_else() {
     let codel = Some(CodelPolicy { target: Duration::ZERO, interval: Duration::ZERO });
-    let lane = Lane::new(LaneSettings { codel, ..lane_of(50, Arc::default()).settings });
+    let lane = Lane::new(LaneSettings { codel, ..settings(50, Arc::default()) });
     for _ in 0..20 {
         let mut long_ago = call_of("busy", "");
         long_ago.deadline.allowed += Duration::from_secs(60);
@@ -123,7 +134,7 @@ fn a_standing_lane_turns_its_tenant_away_and_nobody_else() {
 #[test]
 fn one_tool_leaves_room_for_another() {
     let bulkhead = Arc::new(Bulkhead::new(30));
-    let lane = || Lane::new(LaneSettings { bulkhead: Arc::clone(&bulkhead), ..lane_of(50, Arc::default()).settings });
+    let lane = || Lane::new(LaneSettings { bulkhead: Arc::clone(&bulkhead), ..settings(50, Arc::default()) });
     let (busy, other) = (lane(), lane());
     let sent = (0..50).filter(|_| busy.try_send(call().0).is_ok()).count();
     assert_eq!(sent, 20);
