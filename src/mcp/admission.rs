@@ -85,7 +85,10 @@ async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationToken)
     if tool.loaded.guest().is_some() {
         return Ok(());
     }
-    let refused = |refusal| Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after(refusal)));
+    let refused = |refusal| {
+        tool.sheds.note(refusal);
+        Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after(refusal)))
+    };
     let _place = tool.waiting_room.try_acquire().map_err(|_| refused(Refusal::QueueFull))?;
     tokio::select! {
         biased;

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::actors::message::CallOutcome;
+use crate::actors::output_gauge::OutputGauge;
 use crate::actors::tool_table::ToolEntry;
-use crate::config::Flags;
+use crate::config::{Flags, defaults};
 use crate::mcp::admission::{self, Denied};
 use crate::wasi::call::Content;
 use crate::wasi::error::FaultCode;
@@ -60,12 +61,15 @@ impl Tree {
     }
 
     async fn call(&self, arguments: serde_json::Value) -> CallOutcome {
+        self.call_from(&Arc::default(), arguments).await
+    }
+
+    /// A call of a client that has yet to read `output`.
+    async fn call_from(&self, output: &Arc<OutputGauge>, arguments: serde_json::Value) -> CallOutcome {
         let frame = self.runtime.shared.context.defaults().frame(None).unwrap();
         let arguments = arguments.as_object().unwrap().clone();
         let shared = &self.runtime.shared;
-        match admission::admit(shared, self.probe(), arguments, &frame, CancellationToken::new(), &Arc::default(), None)
-            .await
-        {
+        match admission::admit(shared, self.probe(), arguments, &frame, CancellationToken::new(), output, None).await {
             Ok(mut admitted) => tokio::time::timeout(PATIENCE, admitted.answer.wait()).await.expect("an answer"),
             Err(Denied::Fault(fault)) => CallOutcome::Faulted(fault),
             Err(Denied::Protocol(error)) => panic!("{error}"),
@@ -216,4 +220,18 @@ async fn the_end_leaves_no_worker_and_records_every_stop() {
     let reverse = ["root/tools/probe", "root/tools/fs_write", "root/tools/fs_read", "root/tools", "root/context"];
     assert_eq!(stopped[3..8], reverse);
     assert_eq!(stopped[8..], ["root/event_bus"]);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_has_its_calls_refused_until_it_does() {
+    let server = Tree::start(false).await;
+    let (deaf, reading) = (Arc::new(OutputGauge::default()), Arc::new(OutputGauge::default()));
+    deaf.waits(defaults::OUTPUT_REFUSE_BYTES);
+    let echo = || json!({"verb": "echo", "text": "x"});
+    assert_eq!(server.call_from(&deaf, echo()).await, CallOutcome::Refused(Refusal::Inflight));
+    assert!(matches!(server.call_from(&reading, echo()).await, CallOutcome::Finished(_)));
+    deaf.written(defaults::OUTPUT_REFUSE_BYTES);
+    assert!(matches!(server.call_from(&deaf, echo()).await, CallOutcome::Finished(_)));
+    let refused: Vec<_> = server.probe().sheds.counts().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(refused, [("inflight", 1)]);
 }

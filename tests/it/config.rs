@@ -91,8 +91,9 @@ fn an_empty_entry_in_a_list_is_not_the_working_folder() {
 fn every_mistake_of_every_source_is_reported_at_once() {
     let sandbox = Sandbox::new();
     let config = json!({
-        "profile": 7, "server": {"port": 70_000}, "performance": {"maxInflight": 0, "queueWatermark": "high"},
-        "policies": {"fs_allowlist": "data"}, "supervision": {"restartIntensity": -1}, "polices": {}, "tools": [1]
+        "profile": 7, "server": {"port": 70_000}, "tools": [1], "polices": {},
+        "performance": {"maxInflight": 0, "queueWatermark": "high", "codelTargetMs": 0, "codelIntervalMs": -1},
+        "policies": {"fs_allowlist": "data"}, "supervision": {"restartIntensity": -1}
     });
     let config = sandbox.write("p/.mcp/config.json", config.to_string());
     sandbox.write("p/.mcp/context-default.json", r#"{"risk_level":9,"stage":"qa"}"#);
@@ -107,6 +108,8 @@ fn every_mistake_of_every_source_is_reported_at_once() {
             "`server.port`",
             "`performance.maxInflight`",
             "`performance.queueWatermark`",
+            "`performance.codelTargetMs`",
+            "`performance.codelIntervalMs`",
             "`policies.fs_allowlist`",
             "`supervision.restartIntensity`",
             "`polices`",

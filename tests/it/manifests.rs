@@ -74,7 +74,8 @@ fn every_mistake_of_a_manifest_is_named_at_once() {
     let said = refusal(json!({
         "name": "no spaces", "version": "1.0.9", "entry": "file.wasm", "permissions": ["read", "network"],
         "deadline_ms": 0, "memory_mb": "64", "output_kb": -1, "workers": 65, "queue_depth": 0, "isolation": "cold",
-        "inputSchema": {"type": "array"}, "description": 7, "premissions": [], "handles": 1.5
+        "inputSchema": {"type": "array"}, "description": 7, "premissions": [], "handles": 1.5, "priority": "urgent",
+        "rate_limit": {"burst": 0, "per_minute": 60}
     }));
     for key in [
         "name",
@@ -91,6 +92,10 @@ fn every_mistake_of_a_manifest_is_named_at_once() {
         "description",
         "premissions",
         "handles",
+        "priority",
+        "rate_limit.per_s",
+        "rate_limit.burst",
+        "rate_limit.per_minute",
     ] {
         assert!(said.contains(&format!("`{key}`")), "{key} is not in {said}");
     }

@@ -133,34 +133,55 @@ fn call_line(id: u64, tool: &str, arguments: &Value) -> String {
 
 #[test]
 fn a_client_that_does_not_read_for_a_while_loses_nothing() {
-    in_time(|| {
-        const CALLS: u64 = 100;
-        const BYTES: usize = 200_000;
-        let sandbox = sandbox(1000);
-        let mut server = sandbox.server();
-        let mut child =
-            server.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let outcomes = read_late(100, 200_000);
+    assert!(outcomes.iter().all(|outcome| outcome.as_deref() == Some("")), "{outcomes:?}");
+}
+
+#[test]
+fn a_client_that_asks_for_more_than_it_reads_is_refused_the_rest() {
+    let outcomes = read_late(100, 4_000_000);
+    let count = |wanted: &str| outcomes.iter().filter(|outcome| outcome.as_deref() == Some(wanted)).count();
+    assert!(count("") >= 8 && count("") + count("inflight") == 100, "{outcomes:?}");
+}
+
+/// Makes so many calls for so many bytes each, begins to read when the server can write no more, and returns how each was
+/// answered: with no reason, well and whole.
+fn read_late(calls: usize, bytes: usize) -> Vec<Option<String>> {
+    let (done, outcomes) = std::sync::mpsc::channel();
+    let sandbox = sandbox(1000);
+    let mut server = sandbox.server();
+    let mut child =
+        server.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    in_time(move || {
+        let mut seen = vec![None; calls];
         let mut stdin = child.stdin.take().unwrap();
         let stdout = child.stdout.take().unwrap();
         let mut input = session_head();
-        (0..CALLS).for_each(|id| input.push_str(&call_line(id, "probe", &json!({"verb": "big", "bytes": BYTES}))));
+        let big = json!({"verb": "big", "bytes": bytes});
+        (0..calls).for_each(|id| input.push_str(&call_line(id as u64, "probe", &big)));
         // Several times as much as all buffers hold, so the server has to wait for this client.
         let writer = std::thread::spawn(move || {
             stdin.write_all(input.as_bytes()).unwrap();
             drop(stdin);
         });
         wait_until_full(&stdout);
-        let mut seen = vec![0; CALLS as usize];
         for line in BufReader::new(stdout).lines() {
             let message: Value = serde_json::from_str(&line.unwrap()).unwrap();
             let Some(id) = message["id"].as_u64() else { continue };
-            assert_eq!(message["result"]["content"][0]["text"].as_str().unwrap().len(), BYTES);
-            seen[id as usize] += 1;
+            let outcome = match message["error"]["data"]["reason"].as_str() {
+                Some(reason) => reason.to_owned(),
+                None => {
+                    assert_eq!(message["result"]["content"][0]["text"].as_str().unwrap().len(), bytes);
+                    String::new()
+                }
+            };
+            assert_eq!(seen[id as usize].replace(outcome), None, "two answers to {id}");
         }
-        assert!(seen.iter().all(|count| *count == 1), "{seen:?}");
         writer.join().unwrap();
         assert!(child.wait().unwrap().success());
+        done.send(seen).unwrap();
     });
+    outcomes.recv().unwrap()
 }
 
 /// Waits until the pipe takes no more.
