@@ -57,7 +57,7 @@ fn the_frame_comes_back_as_it_was_used() {
     let mut client = sandbox.server().start_session();
     let given = json!({
         "reason_trace_id": "trace-7", "tenant_id": "acme", "stage": "prod", "risk_level": 2, "novelty_score": 0.25,
-        "context_confidence": 1, "budgets": {"cpu_ms": 100, "mem_mb": 64, "rps": 1.5},
+        "context_confidence": 1, "budgets": {"cpu_ms": 100, "mem_mb": 64, "rps": 1500},
         "flags": {"allow_autotune": true, "read_only": true}, "ts": "2026-01-02T03:04:05Z", "x-own": {"kept": ["whole"]}
     });
     for verb in ["echo", "trap"] {
