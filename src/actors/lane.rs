@@ -78,6 +78,8 @@ pub struct Lane {
     sender: Sender<Call>,
     receiver: Receiver<Call>,
     gathered: Mutex<FairQueue<Call>>,
+    /// How fast a queue that does not run empty moves on.
+    pace: Mutex<Pace>,
     /// Calls in the mailbox and in the queue.
     waiting: AtomicUsize,
     /// Some tenant's queue is standing: newcomers have to look closer.
@@ -93,6 +95,25 @@ pub struct Lane {
     swept: AtomicU64,
     /// Moving average of the time a call takes.
     service_ns: AtomicU64,
+}
+
+/// Time between two calls taken out of a queue with more in it: what the worker does besides, and what the machine does
+/// meanwhile, are in it, and it is the same however many workers there are.
+#[derive(Default)]
+struct Pace {
+    /// When a call was taken that others waited behind.
+    last: Option<Instant>,
+    mean: Duration,
+}
+
+impl Pace {
+    fn taken(&mut self, now: Instant, others_wait: bool) {
+        if let Some(last) = self.last {
+            let took = now.saturating_duration_since(last);
+            self.mean = if self.mean.is_zero() { took } else { self.mean - self.mean / 16 + took / 16 };
+        }
+        self.last = others_wait.then_some(now);
+    }
 }
 
 impl OfTenant for Call {
@@ -111,6 +132,7 @@ impl Lane {
             sender,
             receiver,
             gathered: Mutex::default(),
+            pace: Mutex::default(),
             waiting: AtomicUsize::new(0),
             standing: AtomicBool::new(false),
             idle: AtomicUsize::new(0),
@@ -259,6 +281,7 @@ impl Lane {
             (good, codel.is_standing())
         };
         let (call, (good, standing)) = gathered.pop(judge)?;
+        self.pace.lock().taken(now, !gathered.is_empty());
         if standing || self.standing.load(Ordering::Relaxed) {
             self.standing.store(gathered.is_standing(), Ordering::Relaxed);
         }
@@ -269,8 +292,9 @@ impl Lane {
     fn lets_in(&self, tenant: &str) -> bool {
         let Some(policy) = self.policy() else { return true };
         let mut gathered = self.gather();
-        let tenants = gathered.tenants();
-        gathered.of(tenant).is_none_or(|(own, codel)| codel.lets_in(self.time_for(own * tenants), policy))
+        // In turn with the others, each of its calls takes a round.
+        let round = self.pace.lock().mean.max(self.time_for(1)) * gathered.tenants() as u32;
+        gathered.of(tenant).is_none_or(|(own, codel)| codel.lets_in(round * own as u32, policy))
     }
 
     fn policy(&self) -> Option<CodelPolicy> {
@@ -298,6 +322,8 @@ impl Lane {
 
     fn remove(&self, gone: impl FnMut(&Call) -> bool) -> Vec<Call> {
         let removed = self.gather().take_if(gone);
+        // It may have run empty by that.
+        self.pace.lock().last = None;
         self.left(removed.len());
         removed
     }
