@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use super::exit::{Exit, complain, print, run_on_control_plane};
 use crate::drill::stage::PROBE;
 use crate::frame;
-use crate::load::{self, Arrivals, Call, Mode, Plan};
+use crate::load::{self, Arrivals, Call, Mode, Plan, Rate};
 use crate::mcp::error::FAULT_META_KEY;
 
 /// How long the supervision log may take to show what happened.
@@ -210,16 +210,9 @@ async fn under_load(folder: &Folder) -> Result<(), String> {
     let files = folder.path("files");
     std::fs::write(files.join("one-kib.txt"), [b'x'; 1024]).map_err(|error| error.to_string())?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let plan = Plan {
-        mode: Mode::Open { rate: 10_000.0, arrivals: Arrivals::Fixed, seed: 1 },
-        duration: Duration::from_secs(10),
-        warm_up: Duration::from_secs(1),
-        drain: Duration::from_secs(10),
-        call: Call {
-            tool: "fs.read".to_owned(),
-            arguments: serde_json::Map::from_iter([("path".to_owned(), "one-kib.txt".into())]),
-        },
-    };
+    let mode = Mode::Open { rate: Rate::Steady(10_000.0), arrivals: Arrivals::Fixed };
+    let arguments = serde_json::Map::from_iter([("path".to_owned(), "one-kib.txt".into())]);
+    let plan = Plan { warm_up: Duration::from_secs(1), ..Plan::new(mode, Call::new("fs.read", &arguments)) };
     say("load", "10,000 reads a second of a 1 KiB file for 10 s; latency counts from when a call was due")?;
     let measured = tokio::task::spawn_blocking(move || {
         let mut server = std::process::Command::new(program);

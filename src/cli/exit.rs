@@ -15,6 +15,8 @@ pub enum Exit {
     /// 1: the tool failed (`call`), a manifest was refused (`tools`, `validate`), a rule is broken (`log check`), a drill
     /// failed (`drill`), the client sent a line without end, or calls were lost (`nurones-load`).
     Failed,
+    /// 2: what was asserted of a measurement does not hold (`nurones-load --assert`).
+    NotAsAsserted,
     /// 64: the command line or the configuration is wrong.
     Usage,
     /// 69: the call was refused, try again later; or there is nothing that `nurones-load` could measure.
@@ -31,6 +33,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::NotAsAsserted => 2,
             Self::Usage => 64,
             Self::Unavailable => 69,
             Self::Internal => 70,

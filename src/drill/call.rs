@@ -57,7 +57,7 @@ impl Call {
     /// What makes requests of it, again and again. They have no `_meta`.
     pub fn template(&self) -> Template {
         let arguments = self.arguments.as_object().cloned().unwrap_or_default();
-        Template::new(&Sample { tool: self.tool.to_string(), arguments })
+        Template::new(&Sample::new(&self.tool, &arguments))
     }
 }
 

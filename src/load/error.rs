@@ -28,10 +28,18 @@ pub enum LoadError {
         what: String,
     },
     /// The server refused the handshake.
-    #[error("the handshake failed: the server says: {0}; it must accept protocol version 2025-06-18 or offer another")]
-    Handshake(String),
+    #[error(
+        "the handshake failed: the server says: {error}; it must accept protocol version {version} or offer another, or \
+         choose one that it speaks with --protocol"
+    )]
+    Handshake {
+        /// What the server said.
+        error: String,
+        /// The version it was asked for.
+        version: &'static str,
+    },
     /// The server has no such tool.
-    #[error("the server has no tool {tool}; choose one of its tools with --tool: {known}")]
+    #[error("the server has no tool {tool}; choose one of its tools with --tool or --call: {known}")]
     UnknownTool {
         /// The tool that was asked for.
         tool: String,
@@ -39,12 +47,20 @@ pub enum LoadError {
         known: String,
     },
     /// The first call failed, so all would.
-    #[error("the first call of {tool} failed: {what}; give arguments that work with --args")]
+    #[error("the first call of {tool} failed: {what}; give arguments that work with --args or --call")]
     FirstCall {
         /// The tool.
         tool: String,
         /// What the server said.
         what: String,
+    },
+    /// One of the servers that are compared could not be measured.
+    #[error("{name}: {source}")]
+    Compared {
+        /// The server.
+        name: String,
+        /// Why.
+        source: Box<LoadError>,
     },
     /// The observer stopped it before anything was measured.
     #[error("stopped before anything was measured")]

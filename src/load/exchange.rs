@@ -1,4 +1,5 @@
-//! What the threads of a run share: one lock around the ledger, what is to be written, and what the session waits for.
+//! What the threads of a connection share: one lock around the ledger, what is to be written, and what the session waits
+//! for.
 //!
 //! The lock is never held while anything is read or written. The writer waits for work, the caller for progress; the
 //! reader waits for nobody here.
@@ -10,7 +11,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::ledger::Ledger;
 use super::plan::{Mode, Plan};
-use super::schedule::Schedule;
+use super::schedule::Share;
+use super::tally::Tally;
 use super::wire::Outcome;
 
 /// Calls that may be open. A stalled server leaves that many after 100 s of 10,000 a second.
@@ -41,7 +43,18 @@ enum Pacer {
     },
 }
 
-/// A run that has begun. All times are nanoseconds since the exchange was made.
+/// When calls are due and when they count, in nanoseconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// The warm-up begins.
+    pub(super) start_ns: u64,
+    /// Calls due from here on count.
+    pub(super) counts_from_ns: u64,
+    /// No call is due any more.
+    pub(super) until_ns: u64,
+}
+
+/// A run that has begun. All times are nanoseconds since the epoch.
 struct Running {
     pacer: Pacer,
     /// Calls due at or after this count.
@@ -84,10 +97,10 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Nothing is open and nothing is to be written.
-    pub(super) fn new() -> Self {
+    /// Nothing is open and nothing is to be written. Times count from `epoch`.
+    pub(super) fn new(epoch: Instant, ledger: Ledger) -> Self {
         let state = State {
-            ledger: Ledger::new(),
+            ledger,
             answer: None,
             ended: None,
             awaited: None,
@@ -95,10 +108,10 @@ impl Exchange {
             running: None,
             closing: false,
         };
-        Self { epoch: Instant::now(), state: Mutex::new(state), to_write: Condvar::new(), progress: Condvar::new() }
+        Self { epoch, state: Mutex::new(state), to_write: Condvar::new(), progress: Condvar::new() }
     }
 
-    /// Nanoseconds since the exchange was made.
+    /// Nanoseconds since the epoch.
     pub(super) fn now_ns(&self) -> u64 {
         ns(self.epoch.elapsed())
     }
@@ -128,25 +141,32 @@ impl Exchange {
         self.to_write.notify_one();
     }
 
-    /// Begins the calls of `plan`; returns when they count from and when they end.
-    pub(super) fn begin(&self, plan: &Plan) -> Range<u64> {
-        let mut state = self.lock();
-        let start = self.now_ns();
-        let counts_from = start + ns(plan.warm_up);
-        let until_ns = counts_from + ns(plan.duration);
+    /// Begins the calls of `plan` that are this connection's.
+    pub(super) fn begin(&self, plan: &Plan, share: Share, span: Span) {
         let pacer = match plan.mode {
-            Mode::Closed { in_flight } => Pacer::Closed { in_flight },
-            Mode::Open { rate, arrivals, seed } => {
-                let warm_up = Schedule::new(rate, arrivals, !seed, plan.warm_up).map(move |time| start + time);
-                let counted = Schedule::new(rate, arrivals, seed, plan.duration).map(move |time| counts_from + time);
+            Mode::Closed { in_flight } => {
+                let (each, rest) = (in_flight / share.of, in_flight % share.of);
+                Pacer::Closed { in_flight: each + usize::from(share.index < rest) }
+            }
+            Mode::Open { .. } => {
+                let (warm_up, counted) = (super::offer::warm_up(plan, share), super::offer::counted(plan, share));
+                let warm_up = warm_up.map(move |time| span.start_ns + time);
+                let counted = counted.map(move |time| span.counts_from_ns + time);
                 let times: Box<dyn Iterator<Item = u64> + Send> = Box::new(warm_up.chain(counted));
                 Pacer::Open(times.peekable())
             }
         };
-        state.ledger.count_from(counts_from);
-        state.running = Some(Running { pacer, counts_from_ns: counts_from, until_ns });
+        let mut state = self.lock();
+        let part_ns = ns(plan.duration).div_ceil(plan.parts() as u64);
+        state.ledger.count_from(span.counts_from_ns, part_ns);
+        let Span { counts_from_ns, until_ns, .. } = span;
+        state.running = Some(Running { pacer, counts_from_ns, until_ns });
         self.to_write.notify_one();
-        counts_from..until_ns
+    }
+
+    /// Takes what came since it was taken last.
+    pub(super) fn take_recent(&self) -> Tally {
+        self.lock().ledger.take_recent()
     }
 
     /// No call is due from now on.
@@ -247,20 +267,13 @@ impl State {
         self.ledger.open_counted() == 0 && self.next_due_ns().is_none()
     }
 
-    /// How many counted calls were due before the end and never left, because the server took no more input. Only for
-    /// the end: they cannot be sent any more.
-    pub(super) fn take_unsent(&mut self) -> u64 {
-        let Some(Running { pacer: Pacer::Open(times), counts_from_ns, until_ns }) = &mut self.running else { return 0 };
-        let mut unsent = 0;
+    /// Takes note of the calls that were due before the end and never left, because the server took no more input. Only
+    /// for the end: they cannot be sent any more.
+    pub(super) fn give_up_unsent(&mut self) {
+        let Some(Running { pacer: Pacer::Open(times), until_ns, .. }) = &mut self.running else { return };
         while let Some(due) = times.next_if(|due| due < until_ns) {
-            unsent += u64::from(due >= *counts_from_ns);
+            self.ledger.never_sent(due);
         }
-        unsent
-    }
-
-    /// When calls begin to count; in the far future, as long as nothing has begun.
-    pub(super) fn counts_from_ns(&self) -> u64 {
-        self.running.as_ref().map_or(u64::MAX, |running| running.counts_from_ns)
     }
 
     /// How long calls that count could be due.
@@ -303,6 +316,7 @@ impl State {
     }
 }
 
-fn ns(time: Duration) -> u64 {
+/// Whole nanoseconds.
+pub(super) fn ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,16 +1,13 @@
-//! What became of the measured calls: counts, latencies, and the first texts of what went wrong.
+//! What became of the measured calls of one connection: counts, latencies, and the first texts of what went wrong.
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::tally::Tally;
+use super::times::Times;
 use super::wire::Outcome;
 
 /// Different texts of errors that are kept; more only count.
 const TEXTS: usize = 5;
-
-/// Latencies are told apart to three digits, up to an hour.
-const DIGITS: u8 = 3;
-const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// An error as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,23 +20,37 @@ pub struct Seen {
     pub count: u64,
 }
 
+/// Where a call belongs when there are several places. One that does not exist is not counted: with one call, or one
+/// step, everything is in the whole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Which call of the mix it is.
+    pub(super) call: usize,
+    /// In which part of the time it is due.
+    pub(super) part: usize,
+}
+
 /// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    /// Calls issued.
-    pub(super) sent: u64,
+    /// All of it.
+    pub(super) whole: Tally,
+    /// What came since it was taken last.
+    pub(super) recent: Tally,
+    /// By call of the mix.
+    pub(super) calls: Vec<Tally>,
+    /// By the part of the time in which calls are due.
+    pub(super) parts: Vec<Tally>,
     /// Calls answered, whatever the answer.
     pub(super) answered: u64,
-    /// Answers that are errors.
-    pub(super) errors: u64,
-    /// Answers that are refusals for want of room.
-    pub(super) shed: u64,
+    /// Of the calls issued: those that never left.
+    pub(super) unsent: u64,
     /// Lines that answer no open call.
     pub(super) unexpected: u64,
-    /// Latencies of good answers in nanoseconds.
-    pub(super) latency: Histogram<u64>,
-    /// How late calls were sent, in nanoseconds.
-    pub(super) lag: Histogram<u64>,
+    /// How long refusals took.
+    pub(super) shed_latency: Times,
+    /// How late calls were sent.
+    pub(super) lag: Times,
     /// When the first call was due.
     pub(super) first_due_ns: Option<u64>,
     /// When the last answer came.
@@ -50,17 +61,19 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Nothing has happened.
-    pub(super) fn new() -> Self {
-        let histogram = || Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).expect("these bounds are allowed");
+    /// Nothing has happened yet to so many different calls in so many parts of the time.
+    pub(super) fn new(calls: usize, parts: usize) -> Self {
+        let several = |count: usize| vec![Tally::new(); if count > 1 { count } else { 0 }];
         Self {
-            sent: 0,
+            whole: Tally::new(),
+            recent: Tally::new(),
+            calls: several(calls),
+            parts: several(parts),
             answered: 0,
-            errors: 0,
-            shed: 0,
+            unsent: 0,
             unexpected: 0,
-            latency: histogram(),
-            lag: histogram(),
+            shed_latency: Times::new(),
+            lag: Times::new(),
             first_due_ns: None,
             last_answer_ns: None,
             seen: Vec::new(),
@@ -69,34 +82,39 @@ impl Recorder {
     }
 
     /// A call that was due at `due_ns` is sent at `now_ns`.
-    pub(super) fn sent(&mut self, due_ns: u64, now_ns: u64) {
-        self.sent += 1;
+    pub(super) fn sent(&mut self, place: Place, due_ns: u64, now_ns: u64) {
         self.first_due_ns.get_or_insert(due_ns);
-        self.lag.saturating_record(now_ns.saturating_sub(due_ns).max(1));
+        self.lag.record(due_ns, now_ns);
+        self.tallies(place).for_each(|tally| tally.sent += 1);
+    }
+
+    /// A call was due and can no longer be sent.
+    pub(super) fn never_sent(&mut self, place: Place) {
+        self.unsent += 1;
+        self.tallies(place).for_each(|tally| tally.sent += 1);
     }
 
     /// A call that was due at `due_ns` was answered at `now_ns`.
-    pub(super) fn answered(&mut self, outcome: Outcome, due_ns: u64, now_ns: u64) {
+    pub(super) fn answered(&mut self, place: Place, outcome: Outcome, due_ns: u64, now_ns: u64) {
         self.answered += 1;
         self.last_answer_ns = Some(now_ns);
+        self.tallies(place).for_each(|tally| tally.answered(&outcome, due_ns, now_ns));
         match outcome {
-            Outcome::Good => self.latency.saturating_record(now_ns.saturating_sub(due_ns).max(1)),
+            Outcome::Good => {}
             Outcome::Shed(text) => {
-                self.shed += 1;
-                self.saw("shed", text);
+                self.shed_latency.record(due_ns, now_ns);
+                self.saw("shed", text, 1);
             }
-            Outcome::Error(text) => {
-                self.errors += 1;
-                self.saw("error", text);
-            }
+            Outcome::Error(text) => self.saw("error", text, 1),
         }
     }
 
     /// A line came that answers no open call.
     pub(super) fn unexpected(&mut self, text: String) {
-        self.errors += 1;
         self.unexpected += 1;
-        self.saw("unexpected", text);
+        self.whole.errors += 1;
+        self.recent.errors += 1;
+        self.saw("unexpected", text, 1);
     }
 
     /// The first texts of what went wrong, and how many had no place among them.
@@ -104,13 +122,38 @@ impl Recorder {
         (self.seen.clone(), self.unseen)
     }
 
-    fn saw(&mut self, kind: &'static str, message: String) {
+    /// Adds what another connection's counted.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.whole.add(&other.whole);
+        self.recent.add(&other.recent);
+        self.calls.iter_mut().zip(&other.calls).for_each(|(tally, other)| tally.add(other));
+        self.parts.iter_mut().zip(&other.parts).for_each(|(tally, other)| tally.add(other));
+        self.answered += other.answered;
+        self.unsent += other.unsent;
+        self.unexpected += other.unexpected;
+        self.shed_latency.add(&other.shed_latency);
+        self.lag.add(&other.lag);
+        let first = self.first_due_ns.into_iter().chain(other.first_due_ns).min();
+        self.first_due_ns = first;
+        self.last_answer_ns = self.last_answer_ns.max(other.last_answer_ns);
+        for seen in &other.seen {
+            self.saw(seen.kind, seen.message.clone(), seen.count);
+        }
+        self.unseen += other.unseen;
+    }
+
+    fn tallies(&mut self, place: Place) -> impl Iterator<Item = &mut Tally> {
+        let (call, part) = (self.calls.get_mut(place.call), self.parts.get_mut(place.part));
+        [&mut self.whole, &mut self.recent].into_iter().chain(call).chain(part)
+    }
+
+    fn saw(&mut self, kind: &'static str, message: String, count: u64) {
         if let Some(seen) = self.seen.iter_mut().find(|seen| seen.kind == kind && seen.message == message) {
-            seen.count += 1;
+            seen.count += count;
         } else if self.seen.len() < TEXTS {
-            self.seen.push(Seen { kind, message, count: 1 });
+            self.seen.push(Seen { kind, message, count });
         } else {
-            self.unseen += 1;
+            self.unseen += count;
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::parts::{CallShare, Step, call_shares, steps};
 use super::plan::{Arrivals, Mode, Plan};
 use super::recorder::{Recorder, Seen};
+use super::series::Second;
+use super::times::Latency;
 use super::usage::Usage;
 
 /// What was measured; see `docs/load.md` for what the figures mean.
@@ -16,6 +18,12 @@ pub struct Report {
     pub offered_rps: f64,
     /// Good answers per second, from the first call's due time to the last answer.
     pub achieved_rps: f64,
+    /// The same, by the name it has in steps, in seconds, and in what is asserted.
+    pub goodput: f64,
+    /// Good answers per hundred calls that were due.
+    pub goodput_percent: f64,
+    /// Good answers.
+    pub good: u64,
     /// Calls that were due.
     pub sent: u64,
     /// Calls that were answered, whatever the answer.
@@ -28,6 +36,8 @@ pub struct Report {
     pub lost: u64,
     /// Latency of the good answers in microseconds.
     pub latency_us: Latency,
+    /// How long refusals took.
+    pub shed_latency_us: Latency,
     /// What the server used meanwhile.
     pub server: ServerUse,
     /// Of the errors: lines that answer no open call, or are no JSON-RPC message.
@@ -46,26 +56,26 @@ pub struct Report {
     pub mode: &'static str,
     /// `fixed` or `poisson`, the arrivals of an open loop.
     pub arrivals: Option<&'static str>,
-    /// The tool that was called.
+    /// The tool that was called; of a mix, all of them.
     pub tool: String,
+    /// Connections, each to a server of its own.
+    pub connections: usize,
+    /// The version of MCP that was asked for.
+    pub protocol: &'static str,
     /// Calls in flight of a closed loop.
     pub in_flight: Option<usize>,
     /// The measuring time in seconds: how long calls could become due.
     pub duration_s: f64,
     /// What this program used, and how late it was.
     pub generator: Generator,
-}
-
-/// Quantiles in microseconds; nothing where nothing was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[allow(missing_docs, reason = "the names are the field's")]
-pub struct Latency {
-    pub p50: Option<f64>,
-    pub p90: Option<f64>,
-    pub p95: Option<f64>,
-    pub p99: Option<f64>,
-    pub p99_9: Option<f64>,
-    pub max: Option<f64>,
+    /// By step, or by tenth of a ramp; empty when the rate was steady.
+    pub steps: Vec<Step>,
+    /// By call; empty when there was only one.
+    pub calls: Vec<CallShare>,
+    /// Second by second.
+    pub series: Vec<Second>,
+    /// The latency of good answers as a curve: quantiles and their microseconds, ever closer to 1.
+    pub latency_curve: Vec<(f64, f64)>,
 }
 
 /// What the server's process and all that it started used; nothing where the system does not say.
@@ -110,8 +120,6 @@ pub(super) struct Counted<'a> {
     pub(super) record: &'a Recorder,
     /// Calls sent and not answered.
     pub(super) open: u64,
-    /// Calls due and not sent.
-    pub(super) unsent: u64,
     /// How long calls could become due.
     pub(super) time: Duration,
 }
@@ -119,7 +127,7 @@ pub(super) struct Counted<'a> {
 impl Report {
     pub(super) fn new(plan: &Plan, counted: &Counted<'_>, watched: &Watched) -> Self {
         let record = counted.record;
-        let sent = record.sent + counted.unsent;
+        let (sent, good) = (record.whole.sent, record.whole.good());
         let (mode, arrivals, in_flight) = match plan.mode {
             Mode::Open { arrivals: Arrivals::Fixed, .. } => ("open", Some("fixed"), None),
             Mode::Open { arrivals: Arrivals::Poisson, .. } => ("open", Some("poisson"), None),
@@ -128,43 +136,45 @@ impl Report {
         let (first_errors, other_errors) = record.seen();
         Self {
             offered_rps: per_second(sent, counted.time),
-            achieved_rps: per_second(record.latency.len(), span(record)),
+            achieved_rps: per_second(good, span(record)),
+            goodput: per_second(good, span(record)),
+            goodput_percent: if sent == 0 { 0.0 } else { rounded(good as f64 * 100.0 / sent as f64) },
+            good,
             sent,
             answered: record.answered,
-            errors: record.errors,
-            shed: record.shed,
-            lost: counted.open + counted.unsent,
-            latency_us: Latency::of(&record.latency),
+            errors: record.whole.errors,
+            shed: record.whole.shed,
+            lost: counted.open + record.unsent,
+            latency_us: record.whole.latency.latency(),
+            shed_latency_us: record.shed_latency.latency(),
             server: ServerUse::new(watched, record.answered),
             unexpected: record.unexpected,
-            unsent: counted.unsent,
+            unsent: record.unsent,
             first_errors,
             other_errors,
             ended_early: None,
             stopped: false,
             mode,
             arrivals,
-            tool: plan.call.tool.clone(),
+            tool: plan.tools(),
+            connections: plan.connections,
+            protocol: plan.protocol.version(),
             in_flight,
             duration_s: rounded(counted.time.as_secs_f64()),
             generator: Generator {
                 cpu_s: watched.own_cpu.map(|cpu| rounded(cpu.as_secs_f64())),
-                lag_us: arrivals.map(|_| Latency::of(&record.lag)),
+                lag_us: arrivals.map(|_| record.lag.latency()),
             },
+            steps: steps(plan, &record.parts, counted.time),
+            calls: call_shares(plan, &record.calls),
+            series: Vec::new(),
+            latency_curve: record.whole.latency.curve(),
         }
     }
 
     /// Whether every call was answered and the server lived to the end.
     pub fn is_complete(&self) -> bool {
         self.lost == 0 && self.ended_early.is_none()
-    }
-}
-
-impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        let known = |ns: u64| (!histogram.is_empty()).then(|| ns as f64 / 1e3);
-        let at = |quantile| known(histogram.value_at_quantile(quantile));
-        Self { p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99), p99_9: at(0.999), max: known(histogram.max()) }
     }
 }
 
@@ -191,11 +201,12 @@ fn span(record: &Recorder) -> Duration {
     Duration::from_nanos(last.saturating_sub(first))
 }
 
-fn per_second(count: u64, time: Duration) -> f64 {
+/// How many there were in each second of `time`.
+pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { rounded(count as f64 / time.as_secs_f64()) }
 }
 
 /// To three digits behind the point: what is behind them is noise.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -1,34 +1,35 @@
-//! A run from start to end, as the caller's thread lives it: start the server, look whether the call works, let the
-//! writer and the reader do theirs, watch, wait for what is missing, end the server, report.
+//! A run from start to end, as the caller's thread lives it: start the servers, look whether the calls work, let the
+//! writers and the readers do theirs, watch, wait for what is missing, end the servers, report.
 
-use std::ops::{ControlFlow, Range};
-use std::process::{ChildStdin, ChildStdout, Command};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::ops::ControlFlow;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::connection::Connection;
 use super::error::LoadError;
-use super::exchange::{Ended, Exchange, OPEN_CALLS};
-use super::plan::Plan;
+use super::exchange::{Ended, Span, ns};
+use super::offer::Offer;
+use super::plan::{Mode, Plan};
+use super::recorder::Recorder;
 use super::report::{Counted, Report, Watched};
-use super::server::Server;
-use super::session::{self, Failure};
-use super::wire::Template;
-use super::{reader, usage, writer};
+use super::schedule::Share;
+use super::series::{Second, Series};
+use super::tally::Tally;
+use super::usage;
 
 /// How often the observer is told.
-const TICK: Duration = Duration::from_millis(100);
+const TICK_NS: u64 = 100_000_000;
 
-/// Every so many ticks the server's memory is looked at: reading all of `/proc` costs the machine about a millisecond.
-const TICKS_PER_LOOK: u32 = 5;
+/// How often it is looked what the servers use: reading all of `/proc` costs the machine about a millisecond.
+const LOOK_NS: u64 = 500_000_000;
 
-/// How long the writer may take to let go of the server's input before the server counts as stuck.
-const LET_GO: Duration = Duration::from_millis(500);
+/// How often a second of the series ends.
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The server starts and answers its first call.
+    /// The servers start and answer their first calls.
     Starting,
     /// Calls are made and do not count.
     WarmUp,
@@ -49,14 +50,14 @@ pub struct Progress {
     pub sent: u64,
     /// Calls that count and were answered.
     pub answered: u64,
-    /// The server's process.
-    pub server_pid: u32,
+    /// How the last second was, once there is one.
+    pub latest: Option<Second>,
 }
 
 /// Whoever watches a run, and may stop it: then nothing more is sent, and what was measured is reported.
 pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 
-/// Starts `server`, measures what `plan` says, and ends the server.
+/// Starts `server`, once for each connection, measures what `plan` says, and ends the servers.
 ///
 /// Standard input, output and error of the command are replaced by pipes, and it gets a process group of its own.
 ///
@@ -64,144 +65,188 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 /// When nothing could be measured. A server that dies while it is measured is no error: the report says so.
 pub fn run(plan: &Plan, server: &mut Command, observer: &mut Observer<'_>) -> Result<Report, LoadError> {
     plan.check().map_err(LoadError::Plan)?;
-    let (server, stdin, stdout) = Server::start(server)?;
-    let mut run = Run { plan, server, exchange: Arc::new(Exchange::new()), writer: None, watched: Watched::default() };
-    run.start_threads(stdin, stdout).map_err(LoadError::Thread)?;
-    let starting = run.progress(Phase::Starting);
-    match session::open(&run.exchange, &plan.call, &mut || observer(&starting)) {
-        Ok(()) => Ok(run.measure(observer)),
-        Err(Failure::Known(error)) => Err(error),
-        Err(Failure::Silent { step, ended }) => {
-            let what = match ended {
-                Some(ended) => run.say(ended),
-                None => format!("no answer within a minute; {}", run.server.last_words()),
-            };
-            Err(LoadError::Silent { step, what })
-        }
+    let mut run = Run { plan, epoch: Instant::now(), connections: Vec::new(), counts_from_ns: u64::MAX, series: None };
+    for index in 0..plan.connections {
+        let share = Share { index, of: plan.connections };
+        run.connections.push(Connection::start(plan, share, server, run.epoch)?);
     }
+    let starting = run.progress(Phase::Starting);
+    for connection in &mut run.connections {
+        connection.open(plan, &mut || observer(&starting))?;
+    }
+    Ok(run.measure(observer))
 }
 
-/// A started server and what belongs to it. Dropping it ends the server.
 struct Run<'a> {
     plan: &'a Plan,
-    server: Server,
-    exchange: Arc<Exchange>,
-    writer: Option<JoinHandle<()>>,
-    watched: Watched,
+    epoch: Instant,
+    connections: Vec<Connection>,
+    counts_from_ns: u64,
+    /// Once it is measured.
+    series: Option<Series>,
 }
 
 impl Run<'_> {
-    fn start_threads(&mut self, stdin: ChildStdin, stdout: ChildStdout) -> std::io::Result<()> {
-        let (exchange, template) = (Arc::clone(&self.exchange), Template::new(&self.plan.call));
-        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        self.writer = Some(thread("load-writer").spawn(move || writer::write(&exchange, stdin, &template))?);
-        let exchange = Arc::clone(&self.exchange);
-        thread("load-reader").spawn(move || reader::read(&exchange, stdout))?;
-        Ok(())
+    fn measure(mut self, observer: &mut Observer<'_>) -> Report {
+        let span = self.begin();
+        let mut watched = Watched::default();
+        let mut stopped = self.watch(Phase::WarmUp, span.counts_from_ns, &mut watched, observer).is_break();
+        let began = (Instant::now(), usage::own_cpu());
+        watched.start = usage::of_trees(&self.pids());
+        let offer = matches!(self.plan.mode, Mode::Open { .. }).then(|| Offer::new(self.plan));
+        self.series = Some(Series::new(offer, watched.start));
+        stopped = stopped || self.watch(Phase::Measuring, span.until_ns, &mut watched, observer).is_break();
+        // Before its time, when it was stopped or a server is gone.
+        self.connections.iter().for_each(|connection| connection.exchange.stop());
+        let drained_ns = self.now_ns() + ns(self.plan.drain);
+        let _ = self.watch(Phase::Draining, drained_ns, &mut watched, observer);
+        self.look(&mut watched);
+        self.end_second(&watched);
+        watched.elapsed = began.0.elapsed();
+        watched.own_cpu = usage::own_cpu().zip(began.1).map(|(end, start)| end.saturating_sub(start));
+        self.report(&watched, stopped)
     }
 
-    fn measure(mut self, observer: &mut Observer<'_>) -> Report {
-        let Range { start, end } = self.exchange.begin(self.plan);
-        let mut stopped = self.watch(Phase::WarmUp, start, observer).is_break();
-        let began = (Instant::now(), usage::own_cpu());
-        self.watched.start = usage::of_tree(self.server.pid());
-        stopped = stopped || self.watch(Phase::Measuring, end, observer).is_break();
-        // Before its time, when it was stopped or the server is gone.
-        self.exchange.stop();
-        let drained = self.exchange.now_ns() + self.plan.drain.as_nanos() as u64;
-        let _ = self.watch(Phase::Draining, drained, observer);
-        self.look();
-        self.watched.elapsed = began.0.elapsed();
-        self.watched.own_cpu = usage::own_cpu().zip(began.1).map(|(end, start)| end.saturating_sub(start));
-        self.report(stopped)
+    fn begin(&mut self) -> Span {
+        let start_ns = self.now_ns();
+        let counts_from_ns = start_ns + ns(self.plan.warm_up);
+        let span = Span { start_ns, counts_from_ns, until_ns: counts_from_ns + ns(self.plan.duration) };
+        for connection in &self.connections {
+            connection.exchange.begin(self.plan, connection.share, span);
+        }
+        self.counts_from_ns = counts_from_ns;
+        span
     }
 
     /// Watches until the phase is over, nothing more can come, or the observer has enough.
-    fn watch(&mut self, phase: Phase, until_ns: u64, observer: &mut Observer<'_>) -> ControlFlow<()> {
-        for tick in 1_u32.. {
-            let tick_ns = (self.exchange.now_ns() + TICK.as_nanos() as u64).min(until_ns);
-            if self.is_over(phase, tick_ns) || self.exchange.now_ns() >= until_ns {
-                break;
+    fn watch(
+        &mut self,
+        phase: Phase,
+        until_ns: u64,
+        watched: &mut Watched,
+        observer: &mut Observer<'_>,
+    ) -> ControlFlow<()> {
+        let mut look_ns = self.now_ns() + LOOK_NS;
+        loop {
+            let tick_ns = (self.now_ns() + TICK_NS).min(look_ns).min(until_ns);
+            if self.is_over(phase, tick_ns) || self.now_ns() >= until_ns {
+                return ControlFlow::Continue(());
             }
-            if phase != Phase::WarmUp && tick.is_multiple_of(TICKS_PER_LOOK) {
-                self.look();
+            if phase != Phase::WarmUp && self.now_ns() >= look_ns {
+                look_ns += LOOK_NS;
+                self.look(watched);
+                let last_ns = self.series.as_ref().map_or(0, Series::last_ns);
+                // What is a little early is late enough: seconds do not drift apart from the clock's.
+                if self.measured_ns() + LOOK_NS / 2 >= last_ns + SECOND_NS {
+                    self.end_second(watched);
+                }
             }
             if observer(&self.progress(phase)).is_break() && phase != Phase::Draining {
                 return ControlFlow::Break(());
             }
         }
-        ControlFlow::Continue(())
     }
 
     /// Waits at most until `until_ns`; says whether the phase is over before its time.
     fn is_over(&self, phase: Phase, until_ns: u64) -> bool {
-        let mut state = self.exchange.lock();
-        loop {
-            let over = match (state.ended, phase) {
-                (None | Some(Ended::Input), Phase::Draining) => state.is_settled(),
-                (ended, _) => ended.is_some(),
-            };
-            if over {
-                return true;
+        let mut connections = self.connections.iter();
+        match phase {
+            Phase::Draining => connections.all(|connection| wait(connection, until_ns, true)),
+            // The first one keeps the time; one that ends meanwhile ends it for all.
+            _ => {
+                connections.next().is_none_or(|first| wait(first, until_ns, false))
+                    || connections.any(|connection| wait(connection, 0, false))
             }
-            if self.exchange.now_ns() >= until_ns {
-                return false;
-            }
-            self.exchange.wait(&mut state, until_ns);
         }
     }
 
-    /// Takes note of what the server uses now.
-    fn look(&mut self) {
-        self.watched.end = usage::of_tree(self.server.pid());
-        let seen = [self.watched.start, self.watched.end].into_iter().flatten().map(|usage| usage.rss_bytes);
-        self.watched.peak_bytes = seen.fold(self.watched.peak_bytes, u64::max);
+    /// Takes note of what the servers use now.
+    fn look(&self, watched: &mut Watched) {
+        watched.end = usage::of_trees(&self.pids());
+        let seen = [watched.start, watched.end].into_iter().flatten().map(|usage| usage.rss_bytes);
+        watched.peak_bytes = seen.fold(watched.peak_bytes, u64::max);
+    }
+
+    /// A second of the series is over.
+    fn end_second(&mut self, watched: &Watched) {
+        let mut came = Tally::new();
+        self.connections.iter().for_each(|connection| came.add(&connection.exchange.take_recent()));
+        let at_ns = self.measured_ns();
+        if let Some(series) = &mut self.series {
+            series.end_second(at_ns, counted_ns(&self.connections), &came, watched.end);
+        }
     }
 
     fn progress(&self, phase: Phase) -> Progress {
-        let state = self.exchange.lock();
-        let record = state.ledger.record();
-        let measured = Duration::from_nanos(self.exchange.now_ns().saturating_sub(state.counts_from_ns()));
-        Progress { phase, measured, sent: record.sent, answered: record.answered, server_pid: self.server.pid() }
+        let (mut sent, mut answered) = (0, 0);
+        for connection in &self.connections {
+            let state = connection.exchange.lock();
+            let record = state.ledger.record();
+            sent += record.whole.sent;
+            answered += record.answered;
+        }
+        let measured = Duration::from_nanos(self.measured_ns());
+        let latest = self.series.as_ref().and_then(Series::latest);
+        Progress { phase, measured, sent, answered, latest }
     }
 
-    fn report(mut self, stopped: bool) -> Report {
-        let mut state = self.exchange.lock();
-        let unsent = state.take_unsent();
-        let counted = Counted {
-            record: state.ledger.record(),
-            open: state.ledger.open_counted() as u64,
-            unsent,
-            time: state.counted_time(),
-        };
-        let mut report = Report::new(self.plan, &counted, &self.watched);
-        let ended = state.ended;
-        drop(state);
+    fn report(mut self, watched: &Watched, stopped: bool) -> Report {
+        let mut record = Recorder::new(self.plan.calls.len(), self.plan.parts());
+        let mut open = 0;
+        for connection in &self.connections {
+            let mut state = connection.exchange.lock();
+            state.give_up_unsent();
+            open += state.ledger.open_counted() as u64;
+            record.add(state.ledger.record());
+        }
+        let time = Duration::from_nanos(counted_ns(&self.connections));
+        let mut report = Report::new(self.plan, &Counted { record: &record, open, time }, watched);
+        report.series = self.series.take().map(Series::into_seconds).unwrap_or_default();
         report.stopped = stopped;
-        report.ended_early = ended.map(|ended| self.say(ended));
+        report.ended_early = self.connections.iter_mut().find_map(Connection::ended_early);
         report
     }
 
-    fn say(&mut self, ended: Ended) -> String {
-        match ended {
-            Ended::Output => format!("the server closed its output: {}", self.server.last_words()),
-            Ended::Input => format!("the server closed its input: {}", self.server.last_words()),
-            Ended::EndlessLine => "the server wrote a line of more than 64 MiB".to_owned(),
-            Ended::Full => {
-                format!("{OPEN_CALLS} calls are open, more than are kept; the server is too slow for this rate")
-            }
-        }
+    fn pids(&self) -> Vec<u32> {
+        self.connections.iter().map(|connection| connection.server.pid()).collect()
+    }
+
+    fn now_ns(&self) -> u64 {
+        ns(self.epoch.elapsed())
+    }
+
+    fn measured_ns(&self) -> u64 {
+        self.now_ns().saturating_sub(self.counts_from_ns)
     }
 }
 
 impl Drop for Run<'_> {
+    /// All inputs are closed before the first end is waited for.
     fn drop(&mut self) {
-        self.exchange.close();
-        let until = Instant::now() + LET_GO;
-        let is_writing = || self.writer.as_ref().is_some_and(|writer| !writer.is_finished());
-        while is_writing() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.server.end(is_writing());
+        self.connections.iter().for_each(|connection| connection.exchange.close());
     }
+}
+
+/// Waits at most until `until_ns` for the connection to settle, if it is `draining`, or to end.
+fn wait(connection: &Connection, until_ns: u64, draining: bool) -> bool {
+    let exchange = &connection.exchange;
+    let mut state = exchange.lock();
+    loop {
+        let over = match state.ended {
+            None | Some(Ended::Input) if draining => state.is_settled(),
+            ended => ended.is_some(),
+        };
+        if over {
+            return true;
+        }
+        if exchange.now_ns() >= until_ns {
+            return false;
+        }
+        exchange.wait(&mut state, until_ns);
+    }
+}
+
+/// How long calls that count could be due.
+fn counted_ns(connections: &[Connection]) -> u64 {
+    connections.iter().map(|connection| ns(connection.exchange.lock().counted_time())).max().unwrap_or(0)
 }

@@ -3,41 +3,63 @@
 use std::time::Duration;
 
 use super::plan::Arrivals;
+use super::rate::{Curve, Rate};
 
-const NS: f64 = 1e9;
-
-/// The times at which calls are due, in nanoseconds from the start, rising, all before the end.
-#[derive(Debug)]
-pub struct Schedule {
-    rate: f64,
-    end_ns: u64,
-    gaps: Gaps,
+/// Which of several connections makes these calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    /// The connection, from 0.
+    pub(super) index: usize,
+    /// How many there are.
+    pub(super) of: usize,
 }
 
-#[derive(Debug)]
-enum Gaps {
+impl Share {
+    /// The only connection's.
+    pub(super) const ALL: Self = Self { index: 0, of: 1 };
+}
+
+/// The times at which calls are due, in nanoseconds from the start, rising, all before the end.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    curve: Curve,
+    /// Of the curve, where the next call is.
+    piece: usize,
+    end_ns: u64,
+    /// The next call's place in the integral of the rate.
+    next: Next,
+    share: Share,
+}
+
+#[derive(Debug, Clone)]
+enum Next {
     /// Counted, so that rounding does not add up.
-    Fixed {
-        next: u64,
-    },
+    Fixed(u64),
     Poisson {
         random: fastrand::Rng,
-        next_ns: f64,
+        calls: f64,
     },
 }
 
 impl Schedule {
     /// `rate` calls a second for `length`.
     pub fn new(rate: f64, arrivals: Arrivals, seed: u64, length: Duration) -> Self {
-        let gaps = match arrivals {
-            Arrivals::Fixed => Gaps::Fixed { next: 0 },
+        Self::shared(&Rate::Steady(rate), arrivals, seed, length, Share::ALL)
+    }
+
+    /// The part of one connection. All parts together have `rate`; of Poisson arrivals, which are independent of each
+    /// other, each part has its own, and together they are Poisson arrivals again.
+    pub(super) fn shared(rate: &Rate, arrivals: Arrivals, seed: u64, length: Duration, share: Share) -> Self {
+        let next = match arrivals {
+            Arrivals::Fixed => Next::Fixed(0),
             Arrivals::Poisson => {
-                let mut random = fastrand::Rng::with_seed(seed);
-                let next_ns = exponential(&mut random, rate);
-                Gaps::Poisson { random, next_ns }
+                let mut random = fastrand::Rng::with_seed(seed.wrapping_add((share.index as u64) << 32));
+                let calls = exponential(&mut random, share);
+                Next::Poisson { random, calls }
             }
         };
-        Self { rate, end_ns: u64::try_from(length.as_nanos()).unwrap_or(u64::MAX), gaps }
+        let end_ns = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        Self { curve: Curve::new(rate, length.as_secs_f64()), piece: 0, end_ns, next, share }
     }
 }
 
@@ -45,28 +67,27 @@ impl Iterator for Schedule {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        let due = match &mut self.gaps {
-            Gaps::Fixed { next } => {
-                let due = *next as f64 * NS / self.rate;
-                *next += 1;
-                due
+        let calls = match &mut self.next {
+            Next::Fixed(turn) => {
+                let calls = *turn * self.share.of as u64 + self.share.index as u64;
+                *turn += 1;
+                calls as f64
             }
-            Gaps::Poisson { random, next_ns } => {
-                let due = *next_ns;
-                *next_ns += exponential(random, self.rate);
-                due
+            Next::Poisson { random, calls } => {
+                let next = *calls + exponential(random, self.share);
+                std::mem::replace(calls, next)
             }
         };
         // Whole nanoseconds, rounded down: what is due before the end stays before it.
-        let due = due as u64;
+        let due = self.curve.time_ns(calls, &mut self.piece) as u64;
         (due < self.end_ns).then_some(due)
     }
 }
 
-/// A gap in nanoseconds whose mean is 1/`rate` seconds.
-fn exponential(random: &mut fastrand::Rng, rate: f64) -> f64 {
+/// A gap whose mean is as many calls as there are connections.
+fn exponential(random: &mut fastrand::Rng, share: Share) -> f64 {
     // 1 - f64() is never 0, whose logarithm would be infinite.
-    -(1.0 - random.f64()).ln() * NS / rate
+    -(1.0 - random.f64()).ln() * share.of as f64
 }
 
 #[cfg(test)]
@@ -85,7 +106,7 @@ mod tests {
         let times = all(rate, Arrivals::Fixed, 0, Duration::from_secs(20));
         assert_eq!(times.len(), 600_000);
         for (index, time) in times.iter().enumerate() {
-            let exact = index as f64 * NS / rate;
+            let exact = index as f64 * 1e9 / rate;
             assert!((*time as f64 - exact).abs() <= 1.0, "call {index} is due at {time}, not {exact}");
         }
     }
@@ -93,6 +114,22 @@ mod tests {
     #[test]
     fn poisson_arrivals_have_the_mean_and_the_spread_of_their_rate() {
         let times = all(10_000.0, Arrivals::Poisson, 7, Duration::from_secs(10));
+        assert_is_poisson(&times);
+    }
+
+    #[test]
+    fn the_parts_of_several_connections_are_poisson_arrivals_together() {
+        let part = |index| {
+            let share = Share { index, of: 4 };
+            Schedule::shared(&Rate::Steady(10_000.0), Arrivals::Poisson, 7, Duration::from_secs(10), share)
+        };
+        let mut times: Vec<u64> = (0..4).flat_map(part).collect();
+        times.sort_unstable();
+        assert_is_poisson(&times);
+    }
+
+    /// Ten seconds at 10,000 a second.
+    fn assert_is_poisson(times: &[u64]) {
         // 100,000 expected; the standard deviation is about 316.
         assert!((98_000..102_000).contains(&times.len()), "{}", times.len());
         let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
@@ -109,6 +146,16 @@ mod tests {
         assert_ne!(times(1), times(2));
     }
 
+    #[test]
+    fn a_ramp_has_as_many_calls_in_each_part_as_its_integral() {
+        let rate = Rate::Ramp { from: 1000.0, to: 3000.0 };
+        let times: Vec<u64> =
+            Schedule::shared(&rate, Arrivals::Fixed, 0, Duration::from_secs(10), Share::ALL).collect();
+        assert_eq!(times.len(), 20_000);
+        let first_half = times.iter().filter(|time| **time < 5_000_000_000).count();
+        assert_eq!(first_half, 7500);
+    }
+
     proptest! {
         #[test]
         fn times_rise_and_end_before_the_end(
@@ -121,6 +168,17 @@ mod tests {
             if !poisson {
                 prop_assert_eq!(times.len(), (rate * ms as f64 / 1e3).ceil() as usize);
             }
+        }
+
+        #[test]
+        fn however_many_connections_share_it_the_fixed_times_are_the_same(
+            rates in prop::collection::vec(1.0f64..20_000.0, 1..6), of in 1usize..9,
+        ) {
+            let (rate, length) = (Rate::Steps(rates), Duration::from_millis(300));
+            let part = |share| Schedule::shared(&rate, Arrivals::Fixed, 0, length, share);
+            let mut dealt: Vec<u64> = (0..of).flat_map(|index| part(Share { index, of })).collect();
+            dealt.sort_unstable();
+            prop_assert_eq!(dealt, part(Share::ALL).collect::<Vec<u64>>());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Before measuring: the handshake, and one call to see that the call works.
+//! Before measuring: the handshake, and each call once to see that it works.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::error::LoadError;
 use super::exchange::{Ended, Exchange};
-use super::plan::Call;
+use super::plan::{Call, Plan};
+use super::protocol::Protocol;
+use super::requests::Requests;
+use super::schedule::Share;
+use super::table::harmless;
 use super::wire;
-
-/// The protocol version we speak. Servers of every era since know it, or answer with one they know; for calling a tool
-/// the differences do not matter.
-const PROTOCOL_VERSION: &str = "2025-06-18";
 
 /// How long each answer may take; a server may have to be downloaded first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,9 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the observer is asked meanwhile.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Ids of the session's requests.
-const INITIALIZE: u64 = 1;
-const FIRST_CALL: u64 = 2;
+/// Ids of the session's requests. Trials all have the same, as they are made one after the other.
+const HELLO: u64 = 1;
+const TRIAL: u64 = 2;
 const LIST: u64 = 3;
 
 /// What went wrong, as far as the wire shows it.
@@ -38,30 +38,50 @@ pub(super) enum Failure {
     },
 }
 
-/// Opens the session and makes the call once. `observe` is asked whether to go on.
+/// Opens the session and makes each call of `plan` once. `observe` is asked whether to go on.
 pub(super) fn open(
     exchange: &Exchange,
-    call: &Call,
+    plan: &Plan,
+    share: Share,
     observe: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<(), Failure> {
-    let mut ask = |step, id, method, params| answer(exchange, step, id, &wire::request(id, method, &params), observe);
-    let hello = json!({
-        "protocolVersion": PROTOCOL_VERSION,
-        "capabilities": {},
-        "clientInfo": { "name": "nurones-load", "version": env!("CARGO_PKG_VERSION") },
-    });
-    let welcome = ask("the handshake failed", INITIALIZE, "initialize", hello)?;
-    if let Some(error) = failure(&welcome) {
-        return Err(Failure::Known(LoadError::Handshake(error)));
+    greet(exchange, plan.protocol, observe)?;
+    let mut requests = Requests::new(plan, share);
+    for (position, call) in plan.calls.iter().enumerate() {
+        let trial = requests.trial(position, TRIAL);
+        let result = answer(exchange, "the first call failed", TRIAL, &trial, observe)?;
+        let Some(what) = failure(&result) else { continue };
+        // Servers say in many ways that they have no such tool; the list says it for all.
+        let list = wire::request(LIST, "tools/list", &plan.protocol.params(json!({})));
+        let list = answer(exchange, "listing the tools failed", LIST, &list, observe);
+        let known = list.map(|list| names(&list)).unwrap_or_default();
+        return Err(Failure::Known(why(call, what, &known)));
     }
-    exchange.write(&wire::notification("notifications/initialized"));
-    let params = json!({ "name": call.tool, "arguments": call.arguments });
-    let result = ask("the first call failed", FIRST_CALL, "tools/call", params)?;
-    let Some(what) = failure(&result) else { return Ok(()) };
-    // Servers say in many ways that they have no such tool; the list says it for all.
-    let list = ask("listing the tools failed", LIST, "tools/list", json!({}));
-    let known = list.map(|list| names(&list)).unwrap_or_default();
-    Err(Failure::Known(why(call, what, &known)))
+    Ok(())
+}
+
+/// The handshake, or what versions without one have to see who is there.
+fn greet(exchange: &Exchange, protocol: Protocol, observe: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), Failure> {
+    let has_handshake = protocol.meta().is_none();
+    let hello = if has_handshake {
+        let params = json!({
+            "protocolVersion": protocol.version(),
+            "capabilities": {},
+            "clientInfo": Protocol::client(),
+        });
+        wire::request(HELLO, "initialize", &params)
+    } else {
+        wire::request(HELLO, "server/discover", &protocol.params(json!({})))
+    };
+    let welcome = answer(exchange, "the handshake failed", HELLO, &hello, observe)?;
+    if let Some(error) = failure(&welcome) {
+        let version = protocol.version();
+        return Err(Failure::Known(LoadError::Handshake { error, version }));
+    }
+    if has_handshake {
+        exchange.write(&wire::notification("notifications/initialized"));
+    }
+    Ok(())
 }
 
 fn why(call: &Call, what: String, known: &[String]) -> LoadError {
@@ -113,5 +133,5 @@ fn failure(answer: &Value) -> Option<String> {
 
 fn names(list: &Value) -> Vec<String> {
     let tools = list["result"]["tools"].as_array();
-    tools.into_iter().flatten().filter_map(|tool| Some(tool["name"].as_str()?.to_owned())).collect()
+    tools.into_iter().flatten().filter_map(|tool| Some(harmless(tool["name"].as_str()?))).collect()
 }

@@ -1,30 +1,28 @@
-//! The report for a person to read.
+//! What was measured, for a person to read.
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::report::{Latency, Report, ServerUse};
+use super::columns::columns;
+use super::compare::{COMPARED, Comparison, Ratio};
+use super::metric::Metric;
+use super::parts::{CallShare, Step};
+use super::report::{Generator, Report, ServerUse};
+use super::times::Latency;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         // What the server said stands in some of these, and may be made to take over a terminal.
         let mut row = |name: &str, text: &str| writeln!(f, "{name:>10}  {}", harmless(text));
-        let arrivals = self.arrivals.map(|arrivals| format!(", {arrivals} arrivals")).unwrap_or_default();
-        let in_flight = self.in_flight.map(|count| format!(", {count} in flight")).unwrap_or_default();
-        row("load", &format!("{}, {} loop{arrivals}{in_flight}, {} s", self.tool, self.mode, self.duration_s))?;
+        row("load", &load(self))?;
         row("offered", &format!("{:.1}/s, {} calls", self.offered_rps, self.sent))?;
-        row("achieved", &format!("{:.1}/s", self.achieved_rps))?;
-        row("latency", &latency(&self.latency_us))?;
+        row("achieved", &format!("{:.1}/s, {:.2} % of what was offered", self.achieved_rps, self.goodput_percent))?;
+        row("latency", &quantiles(&self.latency_us))?;
         row("errors", &count(self.errors, self.unexpected, "unexpected answers"))?;
-        row("shed", &self.shed.to_string())?;
+        row("shed", &shed(self))?;
         row("lost", &count(self.lost, self.unsent, "never taken by the server"))?;
         row("server", &cpu(&self.server))?;
         row("memory", &memory(&self.server))?;
-        let own = self.generator.cpu_s.map_or("CPU unknown".to_owned(), |cpu| format!("{cpu:.2} s CPU"));
-        let late = self.generator.lag_us.map(|lag| {
-            let late = [("p50", lag.p50), ("p99", lag.p99), ("max", lag.max)].map(|(name, us)| quantile(name, us));
-            format!("; sent late by {}", late.join("  "))
-        });
-        row("generator", &format!("{own}{}", late.unwrap_or_default()))?;
+        row("generator", &generator(&self.generator))?;
         for seen in &self.first_errors {
             row("seen", &format!("{} x {}: {}", seen.count, seen.kind, seen.message))?;
         }
@@ -37,15 +35,108 @@ impl Display for Report {
         if self.stopped {
             row("stopped", "before its time, as asked; the figures are of the part that was measured")?;
         }
+        for rows in [step_rows(&self.steps), call_rows(&self.calls)].iter().filter(|rows| rows.len() > 1) {
+            write!(f, "\n{}", columns(rows))?;
+        }
         Ok(())
     }
 }
 
-fn harmless(text: &str) -> String {
+impl Display for Comparison {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let names = COMPARED.iter().map(|metric| metric.heading().to_owned());
+        let counts = ["errors", "shed", "lost"].map(str::to_owned);
+        let mut rows = vec![std::iter::once("median".to_owned()).chain(names).chain(counts).collect()];
+        for server in &self.servers {
+            let medians = COMPARED.iter().map(|metric| shown(*metric, metric.over(&server.rounds)));
+            let counts = [Metric::Errors, Metric::Shed, Metric::Lost];
+            let counts = counts.iter().map(|metric| shown(*metric, metric.over(&server.rounds)));
+            rows.push(std::iter::once(harmless(&server.name)).chain(medians).chain(counts).collect());
+        }
+        for ratios in &self.ratios {
+            let figures = COMPARED.iter().map(|metric| ratios.figures.get(metric.name()).copied().flatten());
+            let text = |ratio: Option<Ratio>| ratio.map_or("-".to_owned(), |ratio| format!("{:.2} x", ratio.median));
+            let name = harmless(&format!("{} / {}", ratios.name, ratios.to));
+            rows.push(std::iter::once(name).chain(figures.map(text)).collect());
+        }
+        f.write_str(&columns(&rows))?;
+        for ratios in &self.ratios {
+            let Some(Some(goodput)) = ratios.figures.get(Metric::Goodput.name()) else { continue };
+            let rounds = self.servers.first().map_or(0, |server| server.rounds.len());
+            let (name, to) = (harmless(&ratios.name), harmless(&ratios.to));
+            let Ratio { low, high, .. } = goodput;
+            writeln!(f, "{name} has {low:.2} to {high:.2} times the goodput of {to}; rounds: {rounds}")?;
+        }
+        let rounds = self.servers.iter().flat_map(|server| server.rounds.iter().map(|round| (&server.name, round)));
+        for (name, why) in rounds.filter_map(|(name, round)| Some((name, round.ended_early.as_ref()?))) {
+            writeln!(f, "{}", harmless(&format!("{name} ended: {why}")))?;
+        }
+        if self.stopped {
+            writeln!(f, "stopped before its time, as asked; the figures are of the rounds that were complete")?;
+        }
+        Ok(())
+    }
+}
+
+fn shown(metric: Metric, value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| metric.shown(value))
+}
+
+fn load(report: &Report) -> String {
+    let arrivals = report.arrivals.map(|arrivals| format!(", {arrivals} arrivals")).unwrap_or_default();
+    let in_flight = report.in_flight.map(|count| format!(", {count} in flight")).unwrap_or_default();
+    let connections = match report.connections {
+        1 => String::new(),
+        count => format!(", {count} connections"),
+    };
+    let (tool, mode, seconds) = (&report.tool, report.mode, report.duration_s);
+    format!("{tool}, {mode} loop{arrivals}{in_flight}{connections}, {seconds} s")
+}
+
+fn shed(report: &Report) -> String {
+    match report.shed {
+        0 => "0".to_owned(),
+        count => format!("{count}, refused after {}", quantiles(&report.shed_latency_us)),
+    }
+}
+
+fn generator(generator: &Generator) -> String {
+    let own = generator.cpu_s.map_or("CPU unknown".to_owned(), |cpu| format!("{cpu:.2} s CPU"));
+    let late = generator.lag_us.map(|lag| {
+        let late = [("p50", lag.p50), ("p99", lag.p99), ("max", lag.max)].map(|(name, us)| quantile(name, us));
+        format!("; sent late by {}", late.join("  "))
+    });
+    format!("{own}{}", late.unwrap_or_default())
+}
+
+fn step_rows(steps: &[Step]) -> Vec<Vec<String>> {
+    let heading = ["seconds", "offered/s", "good/s", "p50", "p99", "shed", "errors", "lost"];
+    let row = |step: &Step| {
+        let [p50, p99] = [step.p50_us, step.p99_us].map(|us| us.map_or("-".to_owned(), time));
+        let [offered, goodput] = [step.offered, step.goodput].map(|rate| format!("{rate:.1}"));
+        let [shed, errors, lost] = [step.shed, step.errors, step.lost].map(|count| count.to_string());
+        vec![format!("{} to {}", step.from_s, step.to_s), offered, goodput, p50, p99, shed, errors, lost]
+    };
+    std::iter::once(heading.map(str::to_owned).to_vec()).chain(steps.iter().map(row)).collect()
+}
+
+fn call_rows(calls: &[CallShare]) -> Vec<Vec<String>> {
+    let heading = ["call", "weight", "sent", "good", "p50", "p99", "shed", "errors"];
+    let row = |call: &CallShare| {
+        let [p50, p99] = [call.p50_us, call.p99_us].map(|us| us.map_or("-".to_owned(), time));
+        let weight = call.weight.to_string();
+        let [sent, good, shed, errors] = [call.sent, call.good, call.shed, call.errors].map(|count| count.to_string());
+        vec![harmless(&call.tool), weight, sent, good, p50, p99, shed, errors]
+    };
+    std::iter::once(heading.map(str::to_owned).to_vec()).chain(calls.iter().map(row)).collect()
+}
+
+/// `text` with control characters escaped: servers say some of it, and it may be made to take over a terminal.
+pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-fn latency(latency: &Latency) -> String {
+fn quantiles(latency: &Latency) -> String {
     [
         ("p50", latency.p50),
         ("p90", latency.p90),
@@ -63,7 +154,7 @@ fn quantile(name: &str, us: Option<f64>) -> String {
 }
 
 /// Three digits and the unit that needs no more.
-fn time(us: f64) -> String {
+pub(super) fn time(us: f64) -> String {
     let (value, unit) = match us {
         _ if us < 999.5 => (us, "µs"),
         _ if us < 999_500.0 => (us / 1e3, "ms"),

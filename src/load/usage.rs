@@ -15,17 +15,17 @@ pub(super) struct Usage {
     pub(super) rss_bytes: u64,
 }
 
-/// The usage of the process `root` and its descendants; `None` when it is gone or the system does not say.
-pub(super) fn of_tree(root: u32) -> Option<Usage> {
+/// The usage of the processes `roots` and their descendants; `None` when all are gone or the system does not say.
+pub(super) fn of_trees(roots: &[u32]) -> Option<Usage> {
     let processes: HashMap<u32, Process> = std::fs::read_dir("/proc")
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(|id| Some((id, process(id)?)))
         .collect();
-    processes.get(&root)?;
+    roots.iter().find(|root| processes.contains_key(root))?;
     let mut usage = Usage::default();
     for (id, process) in &processes {
-        if descends(*id, root, &processes) {
+        if descends(*id, roots, &processes) {
             usage.cpu += TICK * process.ticks;
             usage.rss_bytes += resident_bytes(*id);
         }
@@ -62,10 +62,10 @@ fn parse_stat(stat: &str) -> Option<Process> {
     Some(Process { parent, ticks })
 }
 
-fn descends(id: u32, root: u32, processes: &HashMap<u32, Process>) -> bool {
+fn descends(id: u32, roots: &[u32], processes: &HashMap<u32, Process>) -> bool {
     // Bounded, as the table was not read in one moment and could contain a circle.
     let ancestors = std::iter::successors(Some(id), |id| Some(processes.get(id)?.parent));
-    ancestors.take(64).any(|ancestor| ancestor == root)
+    ancestors.take(64).any(|ancestor| roots.contains(&ancestor))
 }
 
 /// A process that is gone uses nothing.
@@ -91,9 +91,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_uses_memory_and_one_that_is_gone_is_unknown() {
-        let usage = of_tree(std::process::id()).unwrap();
+        let usage = of_trees(&[std::process::id(), u32::MAX]).unwrap();
         assert!(usage.rss_bytes > 100_000, "{usage:?}");
         assert!(own_cpu().is_some());
-        assert_eq!(of_tree(u32::MAX), None);
+        assert_eq!(of_trees(&[u32::MAX]), None);
     }
 }

@@ -1,14 +1,11 @@
-//! MCP's lines as far as a load generator has to know them: requests are rendered around their id, answers are told
-//! apart by a parse that looks at the top level and skips the rest.
+//! MCP's lines as far as a load generator has to know them: what is asked beside the calls, and answers, told apart by a
+//! parse that looks at the top level and skips the rest.
 
 use std::borrow::Cow;
-use std::io::Write;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-
-use super::plan::Call;
 
 /// JSON-RPC error of a call refused for want of room: try again later.
 const SHED: i64 = -31503;
@@ -18,32 +15,6 @@ const METHOD_NOT_FOUND: i64 = -32601;
 
 /// Characters of an error's text that are kept.
 const TEXT_CHARS: usize = 300;
-
-/// A `tools/call` request without its id.
-#[derive(Debug)]
-pub struct Template {
-    /// What follows the id, newline included.
-    tail: Vec<u8>,
-}
-
-impl Template {
-    /// A request for `call`.
-    pub fn new(call: &Call) -> Self {
-        let params = json!({ "name": call.tool, "arguments": call.arguments });
-        Self { tail: format!(",\"method\":\"tools/call\",\"params\":{params}}}\n").into_bytes() }
-    }
-
-    /// Appends the request with `id`.
-    pub fn render(&self, id: u64, into: &mut Vec<u8>) {
-        write!(into, "{{\"jsonrpc\":\"2.0\",\"id\":{id}").expect("writing to memory does not fail");
-        into.extend_from_slice(&self.tail);
-    }
-
-    /// Bytes of one request, at most.
-    pub(super) fn len(&self) -> usize {
-        self.tail.len() + 42
-    }
-}
 
 /// A request other than the measured ones, as a line.
 pub(super) fn request(id: u64, method: &str, params: &Value) -> Vec<u8> {
@@ -167,25 +138,6 @@ mod tests {
             Message::Answer { id, outcome } => (id, outcome),
             other => panic!("{line} is {other:?}"),
         }
-    }
-
-    #[test]
-    fn requests_are_rendered_around_their_id() {
-        let arguments = json!({"path": "a \"b\".txt"}).as_object().unwrap().clone();
-        let template = Template::new(&Call { tool: "fs.read".to_owned(), arguments });
-        let mut bytes = Vec::new();
-        template.render(7, &mut bytes);
-        template.render(u64::MAX, &mut bytes);
-        let text = String::from_utf8(bytes).unwrap();
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(
-            lines[0],
-            json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
-                   "params": {"name": "fs.read", "arguments": {"path": "a \"b\".txt"}}})
-        );
-        assert_eq!(lines[1]["id"], u64::MAX);
-        assert!(text.lines().all(|line| line.len() < template.len()));
-        assert_eq!(lines.len(), 2);
     }
 
     #[test]

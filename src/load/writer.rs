@@ -3,16 +3,16 @@
 use std::io::Write;
 
 use super::exchange::{Ended, Exchange, Work};
-use super::wire::Template;
+use super::requests::Requests;
 
 /// Bytes written at once; what a pipe holds.
 const WRITE_BYTES: usize = 64 << 10;
 
 /// Writes until there is nothing more to write or nobody to read it. Dropping `stdin` at the end closes the server's
 /// input.
-pub(super) fn write(exchange: &Exchange, mut stdin: impl Write, template: &Template) {
+pub(super) fn write(exchange: &Exchange, mut stdin: impl Write, mut requests: Requests) {
     wake_on_time();
-    let at_most = (WRITE_BYTES / template.len()).max(1);
+    let at_most = (WRITE_BYTES / requests.len()).max(1);
     let mut bytes = Vec::with_capacity(WRITE_BYTES);
     while let Some(work) = exchange.next_work(at_most) {
         match work {
@@ -20,7 +20,7 @@ pub(super) fn write(exchange: &Exchange, mut stdin: impl Write, template: &Templ
             Work::Calls(ids) => {
                 bytes.clear();
                 for id in ids {
-                    template.render(id, &mut bytes);
+                    requests.render(id, &mut bytes);
                 }
             }
         }

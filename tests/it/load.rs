@@ -9,7 +9,7 @@ use crate::process::eventually;
 use crate::support::Sandbox;
 
 /// A generator with nothing inherited from the environment that could change the server.
-fn generator(args: &[&str]) -> Command {
+pub fn generator(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nurones-load"));
     for (name, _) in std::env::vars() {
         if name.starts_with("NURONES_") || ["FS_ALLOWLIST", "CONTEXT_ENGINE", "RUST_LOG"].contains(&name.as_str()) {
@@ -20,21 +20,22 @@ fn generator(args: &[&str]) -> Command {
     command
 }
 
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
+/// How it ended and what it said.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Ran {
     /// The one JSON object on standard output.
-    fn report(&self) -> Value {
+    pub fn report(&self) -> Value {
         assert_eq!(self.stdout.lines().count(), 1, "{}\n{}", self.stdout, self.stderr);
         serde_json::from_str(&self.stdout).unwrap()
     }
 }
 
-fn run(command: &mut Command) -> Ran {
+pub fn run(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let code = output.status.code().expect("it was not killed");
@@ -42,7 +43,7 @@ fn run(command: &mut Command) -> Ran {
 }
 
 /// A server in shell that runs `on_call` for the `$n`th call, whose id is `$id`. The first call is the trial.
-fn fake(on_call: &str) -> String {
+pub fn fake(on_call: &str) -> String {
     let script = r#"
         result() { printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$1" "$2"; }
         good() { result "$1" '{"content":[{"type":"text","text":"ok"}]}'; }
@@ -52,6 +53,7 @@ fn fake(on_call: &str) -> String {
             id=${line#*'"id":'}; id=${id%%[!0-9]*}
             case $line in
                 *'"method":"initialize"'*) result "$id" '{"protocolVersion":"2025-06-18","capabilities":{}}' ;;
+                *'"method":"server/discover"'*) result "$id" '{"supportedVersions":["2026-07-28"]}' ;;
                 *'"method":"tools/list"'*) result "$id" '{"tools":[{"name":"one"},{"name":"two"}]}' ;;
                 *'"method":"tools/call"'*) n=$((n + 1)); ON_CALL ;;
             esac
@@ -60,10 +62,10 @@ fn fake(on_call: &str) -> String {
 }
 
 /// 100 calls over half a second of a server in shell.
-fn against(on_call: &str, more: &[&str]) -> Ran {
+pub fn against(on_call: &str, more: &[&str]) -> Ran {
     let script = fake(on_call);
     let mut args = vec!["--json", "--duration", "500ms", "--warm-up", "0s"];
-    if !more.contains(&"--in-flight") {
+    if !["--in-flight", "--ramp", "--steps"].iter().any(|load| more.contains(load)) {
         args.extend(["--rate", "200"]);
     }
     args.extend(more);

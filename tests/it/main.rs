@@ -34,6 +34,8 @@ mod hostile_commands;
 mod hygiene;
 mod lines;
 mod load;
+mod load_compare;
+mod load_plans;
 mod log;
 mod manifests;
 mod module_cache;
