@@ -1,7 +1,7 @@
 //! The rates that tenants are held to: a token bucket for each that asks for one with `budgets.rps` of its ContextFrame.
 //! A pure core that takes the time as an argument.
 //!
-//! Clients choose tenant ids, so there are at most [`TENANTS`] buckets; the one not used for longest makes way. A
+//! Clients choose tenant ids, so there are at most 1,024 buckets; the one not used for longest makes way. A
 //! bucket that is full by then knows nothing that a new one would not. One that isn't leaves what it has to the
 //! newcomer: whoever keeps changing ids gets no more than so many tenants are due, and is not given a full bucket
 //! for each new name.
