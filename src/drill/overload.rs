@@ -22,11 +22,11 @@ pub const DRILLS: &[Drill] = &[
         prepare: |stage| stage.probe("probe", json!({})),
         run: overload,
         mutant: Mutant {
-            what: "a queue of ten thousand places that calls may stay in for as long as they like",
+            what: "a queue of three thousand places that calls may stay in for as long as they like",
             trips: "I3",
             spoil: |stage| {
-                stage.manifest("probe", json!({ "queue_depth": 10_000 }));
-                stage.configure("performance", json!({ "maxInflight": 100_000, "codelIntervalMs": 0 }));
+                stage.manifest("probe", json!({ "queue_depth": 3000 }));
+                stage.configure("performance", json!({ "maxInflight": 6000, "codelIntervalMs": 0 }));
             },
         },
     },
