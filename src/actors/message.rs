@@ -6,6 +6,7 @@
 //! | worker thread → request handler | [`CallOutcome`] through [`Reply`] | no | the caller is gone |
 //! | worker thread → its actor | [`WorkerMsg`] | no | the actor is being replaced |
 //! | timer → supervisor | [`ToolSupervisorMsg`], [`ToolsSupervisorMsg`] | no | — |
+//! | request handler → supervisor of the tools | [`ToolsSupervisorMsg`], once per tool | no | it is being replaced |
 //! | any → event bus | [`Event`] | no | dropped and counted |
 
 use std::sync::Arc;
@@ -208,8 +209,10 @@ pub enum ToolSupervisorMsg {
 /// To the supervisor of all tools.
 #[derive(Debug)]
 pub enum ToolsSupervisorMsg {
+    /// A tool was called for the first time.
+    Wake(String),
     /// The delay before a restart is over.
-    StartTool(usize),
+    StartTool(String),
 }
 
 /// To the root supervisor.

@@ -5,7 +5,7 @@
 //! | [`root_supervisor`] | restarts the three below; gives up after 3 deaths in 30 s | few messages, own | nobody | the process ends with 70 |
 //! | [`event_bus`] | fans events out | at most 1024, counted by the handle | nobody | restarted; events meanwhile are dropped and counted |
 //! | [`context`] | writes the ContextFrame defaults | few messages | nobody | restarted; the last snapshot stands |
-//! | [`tools_supervisor`] | one supervisor per tool | few messages | nobody | restarted; threads serve on |
+//! | [`tools_supervisor`] | one supervisor per tool that was called | few messages | nobody | restarted; threads serve on |
 //! | [`tool_supervisor`] | restarts workers, with backoff and quarantine | few messages per worker | nobody | restarted; threads are taken over |
 //! | [`tool_worker`] | watches the deadline of one thread | one timer message at a time | nobody | restarted; the thread is taken over |
 //!
@@ -14,6 +14,7 @@
 //!
 //! Invariant: nothing in this folder knows JSON-RPC.
 
+pub mod alarm_clock;
 pub mod bulkhead;
 pub mod census;
 pub mod child;

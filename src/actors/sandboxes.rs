@@ -45,14 +45,18 @@ impl Sandboxes {
         Ok(Self { shared, tool, executor: Executor::new()?, stores: WarmStores::default() })
     }
 
-    /// Builds the Store that most calls will want, if the tool is warm and compiled already.
+    /// Builds the Store that most calls will want, if the tool is warm and compiled already. A worker's `first_life`
+    /// begins with a call, which builds its own and is answered if that fails.
     ///
     /// # Errors
     /// A tool that cannot be instantiated: there is no use in taking calls for it.
-    pub fn warm_up(&mut self) -> Result<(), ExitReason> {
+    pub fn warm_up(&mut self, first_life: bool) -> Result<(), ExitReason> {
         points::WORKER_INIT
             .hit_for(&self.tool.published)
             .map_err(|injected| ExitReason::InitFailed(injected.to_string()))?;
+        if first_life {
+            return Ok(());
+        }
         let Ok(frame) = self.shared.context.defaults().frame(None) else { return Ok(()) };
         match self.tool.permissions_for(&frame) {
             Some(permissions) => self.rebuild(&StoreKey { tenant_id: frame.tenant_id, permissions }).map(drop),
@@ -133,7 +137,7 @@ impl Sandboxes {
         match self.rebuild(key) {
             Ok(took) => Ok(took.filter(|_| torn)),
             // Perhaps it is only this tenant's, or read-only; the worker stands as long as it can build its own.
-            Err(_) if self.stores.is_empty() => self.warm_up().map(|()| None),
+            Err(_) if self.stores.is_empty() => self.warm_up(false).map(|()| None),
             Err(_) => Ok(None),
         }
     }

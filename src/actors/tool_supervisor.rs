@@ -104,6 +104,8 @@ impl ToolSupervisorState {
             return;
         }
         self.shared.census.start(&path);
+        let slot = &self.tool.slots[index];
+        slot.incarnation.store(self.shared.census.incarnation(&path), Ordering::SeqCst);
         let args = WorkerArgs {
             shared: Arc::clone(&self.shared),
             tool: Arc::clone(&self.tool),
@@ -117,8 +119,6 @@ impl ToolSupervisorState {
         };
         match spawned {
             Ok((worker, _)) => {
-                let slot = &self.tool.slots[index];
-                slot.incarnation.store(self.shared.census.incarnation(&path), Ordering::SeqCst);
                 slot.supervised.store(true, Ordering::SeqCst);
                 self.shared.census.lives(&path, worker.get_cell());
             }

@@ -4,14 +4,15 @@
 //! running worker threads with their warm Stores, is entered here, and the successor takes it up.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
+use super::alarm_clock::AlarmClock;
 use super::bulkhead::Bulkhead;
 use super::gate::{Shut, Verdict};
 use super::gatekeeper::{Gatekeeper, LetIn};
@@ -46,6 +47,8 @@ pub struct ToolTable {
     /// Requests refused before it was known which tool they are for.
     pub sheds: Sheds,
     backlog: Mutex<Backlog>,
+    /// Has the workers of tools started when they are called.
+    pub alarm_clock: Arc<AlarmClock>,
 }
 
 /// How long the tool with the most to do will have to do, as of some milliseconds ago.
@@ -53,6 +56,9 @@ struct Backlog {
     at: Instant,
     takes: Duration,
 }
+
+/// Makes the lane of a tool.
+type MakeLane = Box<dyn FnOnce() -> Lane + Send>;
 
 /// One tool and what belongs to it for the life of the process.
 pub struct ToolEntry {
@@ -62,8 +68,8 @@ pub struct ToolEntry {
     pub published: String,
     /// Manifest, definition and, once it is needed, the compiled module.
     pub loaded: Arc<LazyTool>,
-    /// Calls waiting for a worker.
-    pub lane: Lane,
+    /// Calls waiting for a worker. Its places take memory, so they are there from the first call on.
+    pub lane: LazyLock<Lane, MakeLane>,
     /// Places for calls that wait for the module to be compiled: as many as the lane has.
     pub waiting_room: Semaphore,
     /// One slot per worker.
@@ -78,6 +84,9 @@ pub struct ToolEntry {
     rate: Option<Mutex<TokenBucket>>,
     /// How many calls were refused, by reason.
     pub sheds: Sheds,
+    /// Whether it was ever called. Before that it has a place in the list and nothing else: no actor, no thread.
+    awake: AtomicBool,
+    alarm_clock: Arc<AlarmClock>,
 }
 
 /// The place of one worker; what is in it outlives its actor.
@@ -121,6 +130,7 @@ impl ToolTable {
             tenants: Mutex::default(),
             sheds: Sheds::default(),
             backlog: Mutex::new(Backlog { at: Instant::now(), takes: Duration::ZERO }),
+            alarm_clock: Arc::default(),
         };
         let in_flight = Watermark::new(performance.max_inflight, performance.queue_watermark);
         let bulkhead = Arc::new(Bulkhead::new(in_flight.shed_mark()));
@@ -130,14 +140,14 @@ impl ToolTable {
                 table.aliases.insert(loaded.manifest.name.clone(), published.clone());
             }
             let gate = Gatekeeper::new(tool_path(&published), policy.breaker.clone(), log.clone());
-            let lane = Lane::new(LaneSettings {
+            let lane = LaneSettings {
                 depth: loaded.manifest.queue_depth,
                 workers: loaded.manifest.workers,
                 codel: performance.codel,
                 bulkhead: Arc::clone(&bulkhead),
                 cancellations: Arc::clone(&table.cancellations),
-            });
-            let entry = ToolEntry::new(published.clone(), loaded, gate, lane);
+            };
+            let entry = ToolEntry::new(published.clone(), loaded, gate, lane, &table.alarm_clock);
             table.tools.insert(published, Arc::new(entry));
         }
         table
@@ -172,7 +182,8 @@ impl ToolTable {
         const FRESH: Duration = Duration::from_millis(10);
         let (mut backlog, now) = (self.backlog.lock(), Instant::now());
         if now.saturating_duration_since(backlog.at) > FRESH {
-            let longest = self.iter().map(|tool| tool.lane.time_for(tool.lane.depth())).max();
+            let busy = self.iter().filter(|tool| tool.is_awake());
+            let longest = busy.map(|tool| tool.lane.time_for(tool.lane.depth())).max();
             *backlog = Backlog { at: now, takes: longest.unwrap_or_default() };
         }
         soon(backlog.takes / 2)
@@ -223,11 +234,17 @@ fn tool_path(published: &str) -> Arc<str> {
 }
 
 impl ToolEntry {
-    fn new(published: String, loaded: Arc<LazyTool>, gate: Gatekeeper, lane: Lane) -> Self {
+    fn new(
+        published: String,
+        loaded: Arc<LazyTool>,
+        gate: Gatekeeper,
+        lane: LaneSettings,
+        alarm_clock: &Arc<AlarmClock>,
+    ) -> Self {
         Self {
             name: loaded.manifest.name.as_str().into(),
             published,
-            lane,
+            lane: LazyLock::new(Box::new(move || Lane::new(lane))),
             waiting_room: Semaphore::new(loaded.manifest.queue_depth),
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
             limits: Arc::new(loaded.manifest.limits.clone()),
@@ -235,6 +252,8 @@ impl ToolEntry {
             gate: Arc::new(gate),
             rate: rate(&loaded.manifest),
             sheds: Sheds::default(),
+            awake: AtomicBool::new(false),
+            alarm_clock: Arc::clone(alarm_clock),
             loaded,
         }
     }
@@ -269,6 +288,7 @@ impl ToolEntry {
         if points::LANE_SEND.hit_for(&self.published).is_err() {
             return Err((call, Refusal::QueueFull));
         }
+        self.wake();
         match self.lane.try_send(call) {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
@@ -302,7 +322,26 @@ impl ToolEntry {
 
     /// Refuses the calls that wait.
     pub fn refuse_waiting(&self, refusal: Refusal) {
-        self.lane.drain(|call| self.refuse(call, refusal));
+        if self.is_awake() {
+            self.lane.drain(|call| self.refuse(call, refusal));
+        }
+    }
+
+    /// Has its workers started, if this is its first call.
+    fn wake(&self) {
+        if !self.is_awake() && !self.awake.swap(true, Ordering::SeqCst) {
+            self.alarm_clock.ring(&self.published);
+        }
+    }
+
+    /// Whether it was ever called.
+    pub fn is_awake(&self) -> bool {
+        self.awake.load(Ordering::SeqCst)
+    }
+
+    /// How many calls wait.
+    pub fn waiting(&self) -> usize {
+        if self.is_awake() { self.lane.depth() } else { 0 }
     }
 
     /// What the tool may do in a call with this frame; `None` when the frame takes away its only permission.
@@ -355,6 +394,6 @@ impl ToolEntry {
         if let Some(Shut::Open(wait) | Shut::Quarantined(wait)) = self.gate.shut() {
             return wait.max(Duration::from_millis(10));
         }
-        soon(self.lane.time_for(self.lane.depth() / 2 + 1))
+        soon(self.lane.time_for(self.waiting() / 2 + 1))
     }
 }

@@ -1,7 +1,8 @@
-//! The supervisor of all tools: one [`ToolSupervisor`] each, one for one.
+//! The supervisor of all tools: one [`ToolSupervisor`] for each that was ever called, one for one.
 //!
-//! A tool supervisor that dies is replaced at once; its successor takes the running workers over from the table, so
-//! no Store is dropped and no call fails. Too many deaths end this supervisor too, and the root decides.
+//! A tool that nobody calls costs no actor and no thread; its first call wakes it. A tool supervisor that dies is
+//! replaced at once; its successor takes the running workers over from the table, so no Store is dropped and no call
+//! fails. Too many deaths end this supervisor too, and the root decides.
 
 use std::sync::Arc;
 
@@ -18,39 +19,28 @@ use crate::failpoint::points;
 /// The actor.
 pub struct ToolsSupervisor;
 
-/// The tools.
-pub struct ToolsSupervisorState {
-    shared: Arc<Shared>,
-    tools: Vec<Arc<ToolEntry>>,
-}
-
 impl Actor for ToolsSupervisor {
     type Msg = ToolsSupervisorMsg;
-    type State = ToolsSupervisorState;
+    type State = Arc<Shared>;
     type Arguments = Arc<Shared>;
 
     async fn pre_start(
         &self,
-        _: ActorRef<ToolsSupervisorMsg>,
+        myself: ActorRef<ToolsSupervisorMsg>,
         shared: Arc<Shared>,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let tools = shared.table.iter().cloned().collect();
-        Ok(ToolsSupervisorState { shared, tools })
+        // Before `post_start` looks who is awake, so that nobody who wakes meanwhile is missed.
+        shared.table.alarm_clock.set(myself);
+        Ok(shared)
     }
 
     async fn post_start(
         &self,
         myself: ActorRef<ToolsSupervisorMsg>,
-        state: &mut Self::State,
+        shared: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let shared = &state.shared;
-        for (index, tool) in state.tools.iter().enumerate() {
-            let spec = ChildSpec::control(tool.path(), &shared.supervision);
-            // One that went with a predecessor of ours is not to blame for that.
-            let next = shared.census.expect(spec, true, shared.circumstances(0));
-            if next != Next::Stop {
-                myself.cast(ToolsSupervisorMsg::StartTool(index))?;
-            }
+        for tool in shared.table.iter().filter(|tool| tool.is_awake()) {
+            take_up(&myself, shared, tool)?;
         }
         Ok(())
     }
@@ -58,12 +48,19 @@ impl Actor for ToolsSupervisor {
     async fn handle(
         &self,
         myself: ActorRef<ToolsSupervisorMsg>,
-        ToolsSupervisorMsg::StartTool(index): ToolsSupervisorMsg,
-        state: &mut Self::State,
+        message: ToolsSupervisorMsg,
+        shared: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let (shared, tool) = (&state.shared, &state.tools[index]);
-        points::TOOLS_HANDLE.hit_for(&tool.published)?;
+        let (ToolsSupervisorMsg::Wake(name) | ToolsSupervisorMsg::StartTool(name)) = &message;
+        let Some(tool) = shared.table.get(name) else { return Ok(()) };
+        points::TOOLS_HANDLE.hit_for(name)?;
         let path = tool.path();
+        if shared.is_stopping() || shared.census.actor(&path).is_some() {
+            return Ok(());
+        }
+        if let ToolsSupervisorMsg::Wake(_) = message {
+            return take_up(&myself, shared, tool);
+        }
         shared.census.start(&path);
         let args = (Arc::clone(shared), Arc::clone(tool));
         let (supervisor, _) = Actor::spawn_linked(None, ToolSupervisor, args, myself.get_cell()).await?;
@@ -76,26 +73,35 @@ impl Actor for ToolsSupervisor {
         &self,
         myself: ActorRef<ToolsSupervisorMsg>,
         event: SupervisionEvent,
-        state: &mut Self::State,
+        shared: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let (cell, said) = match event {
             SupervisionEvent::ActorTerminated(cell, _, said) => (cell, said.unwrap_or_default()),
             SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
             _ => return Ok(()),
         };
-        let shared = &state.shared;
         if shared.is_stopping() {
             return Ok(());
         }
         let is_it = |tool: &&Arc<ToolEntry>| shared.census.is(&tool.path(), cell.get_id());
-        let Some((index, tool)) = state.tools.iter().enumerate().find(|(_, tool)| is_it(tool)) else { return Ok(()) };
+        let Some(tool) = shared.table.iter().find(is_it) else { return Ok(()) };
         points::TOOLS_HANDLE.hit_for(&tool.published)?;
         let exit = Exit::because(ExitReason::Killed(said));
         match shared.census.exited(&tool.path(), &exit, shared.circumstances(0)) {
-            Next::Start(_) | Next::Probe(_) => myself.cast(ToolsSupervisorMsg::StartTool(index))?,
+            Next::Start(_) | Next::Probe(_) => myself.cast(ToolsSupervisorMsg::StartTool(tool.published.clone()))?,
             Next::Escalate => myself.stop(Some(format!("the supervisor of {} keeps dying", tool.published))),
             Next::Stop => {}
         }
         Ok(())
     }
+}
+
+/// Begins with a tool that is awake: has its supervisor started, or restarted if it went with a predecessor of ours.
+fn take_up(myself: &ActorRef<ToolsSupervisorMsg>, shared: &Shared, tool: &ToolEntry) -> Result<(), ActorProcessingErr> {
+    let spec = ChildSpec::control(tool.path(), &shared.supervision);
+    // One that went with a predecessor of ours is not to blame for that.
+    if shared.census.expect(spec, true, shared.circumstances(0)) != Next::Stop {
+        myself.cast(ToolsSupervisorMsg::StartTool(tool.published.clone()))?;
+    }
+    Ok(())
 }

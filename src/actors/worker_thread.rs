@@ -176,7 +176,8 @@ impl WorkerThread {
     }
 
     fn serve_all(&mut self) -> ExitReason {
-        if let Err(reason) = self.sandboxes.warm_up() {
+        let first_life = self.slot().incarnation.load(Ordering::SeqCst) == 0;
+        if let Err(reason) = self.sandboxes.warm_up(first_life) {
             return reason;
         }
         self.was_ready = true;

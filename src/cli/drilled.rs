@@ -81,7 +81,7 @@ impl Drilled for Shared {
             .table
             .iter()
             .map(|tool| {
-                let gauges = json!({ "queue_depth": tool.lane.depth(), "zombies": tool.zombies.count() });
+                let gauges = json!({ "queue_depth": tool.waiting(), "zombies": tool.zombies.count() });
                 (tool.published.clone(), gauges)
             })
             .collect();

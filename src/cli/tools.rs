@@ -92,7 +92,7 @@ fn as_json(catalogue: &Catalogue) -> String {
                 "permissions": tool.manifest.permissions.words(),
                 "manifest": tool.manifest.source.display().to_string(),
                 "description": tool.definition().description,
-                "inputSchema": tool.definition().input_schema,
+                "inputSchema": *tool.definition().input_schema,
             })
         })
         .collect();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::exit::{Exit, harmless, print, run_on_control_plane};
 use crate::config::Config;
@@ -134,7 +134,7 @@ impl Checked {
         if let Ok(trial) = &inspection.verdict {
             let said = &trial.definition.description;
             facts.push(("says", if said.is_empty() { "nothing of itself".to_owned() } else { said.clone() }));
-            facts.push(("arguments", Value::Object(trial.definition.input_schema.clone()).to_string()));
+            facts.push(("arguments", Value::Object(Map::clone(&trial.definition.input_schema)).to_string()));
             facts.push(("cold", cold(&trial.timing)));
             facts.push(("warm", warm(&trial.timing)));
         }
@@ -179,7 +179,7 @@ impl Checked {
         if let Ok(trial) = &inspection.verdict {
             let micros = |time: std::time::Duration| time.as_micros() as u64;
             report["description"] = trial.definition.description.clone().into();
-            report["inputSchema"] = trial.definition.input_schema.clone().into();
+            report["inputSchema"] = Map::clone(&trial.definition.input_schema).into();
             report["timingUs"] = json!({
                 "compile": micros(trial.timing.compile),
                 "load": micros(trial.timing.load),

@@ -40,7 +40,7 @@ pub fn listed(tool: &ToolEntry) -> Tool {
         .idempotent(definition.idempotent)
         .open_world(definition.open_world);
     let mut listed =
-        Tool::new(tool.published.clone(), definition.description.clone(), Arc::new(definition.input_schema.clone()));
+        Tool::new(tool.published.clone(), definition.description.clone(), Arc::clone(&definition.input_schema));
     listed.annotations = Some(annotations);
     listed
 }

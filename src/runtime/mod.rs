@@ -106,7 +106,7 @@ impl Runtime {
         let shared = &self.shared;
         shared.phase("stop");
         shared.stop();
-        for tool in shared.table.iter() {
+        for tool in shared.table.iter().filter(|tool| tool.is_awake()) {
             tool.lane.close();
         }
         shared.interrupt();

@@ -165,6 +165,7 @@ async fn the_death_of_every_control_actor_is_survived_while_calls_run() {
 #[tokio::test]
 async fn a_control_actor_that_keeps_dying_ends_the_process() {
     let tree = Tree::start(false).await;
+    assert_eq!(tree.count().await, 1);
     let worker = tree.worker(None).await;
     let root = supervisor_of(&supervisor_of(&supervisor_of(&worker)));
     let mut killed = Vec::new();
@@ -201,8 +202,8 @@ async fn a_thread_stuck_in_the_system_is_answered_for_and_replaced() {
 #[tokio::test]
 async fn the_end_leaves_no_worker_and_records_every_stop() {
     let tree = Tree::start(false).await;
-    tree.worker(None).await;
     assert_eq!(tree.count().await, 1);
+    tree.worker(None).await;
     let Tree { runtime, folder } = tree;
     let log = runtime.shared.log.clone();
     assert_eq!(runtime.stop(PATIENCE).await, 0);
@@ -214,12 +215,32 @@ async fn the_end_leaves_no_worker_and_records_every_stop() {
         .filter(|line| line["event"] == "child_stopped")
         .map(|line| line["path"].as_str().unwrap().to_owned())
         .collect();
-    let mut workers = stopped[..3].to_vec();
-    workers.sort();
-    assert_eq!(workers, ["root/tools/fs_read/w0", "root/tools/fs_write/w0", "root/tools/probe/w0"]);
-    let reverse = ["root/tools/probe", "root/tools/fs_write", "root/tools/fs_read", "root/tools", "root/context"];
-    assert_eq!(stopped[3..8], reverse);
-    assert_eq!(stopped[8..], ["root/event_bus"]);
+    let reverse = ["root/tools/probe/w0", "root/tools/probe", "root/tools", "root/context", "root/event_bus"];
+    assert_eq!(stopped, reverse, "tools that were never called had nothing to stop");
+}
+
+#[tokio::test]
+async fn a_tool_has_neither_actor_nor_thread_before_its_first_call() {
+    let tree = Tree::start(false).await;
+    let shared = &tree.runtime.shared;
+    until("the tools' supervisor", || shared.census.actor("root/tools")).await;
+    assert_eq!(shared.table.live_workers(), 0);
+    assert!(shared.census.actor("root/tools/probe").is_none());
+    assert_eq!(tree.count().await, 1);
+    tree.worker(None).await;
+    assert_eq!(shared.table.live_workers(), 1, "the other tools sleep on");
+}
+
+#[tokio::test]
+async fn a_tool_whose_first_call_finds_no_supervisor_is_woken_by_the_next_one() {
+    let tree = Tree::start(false).await;
+    let tools = until("the tools' supervisor", || tree.runtime.shared.census.actor("root/tools")).await;
+    tools.kill();
+    assert_eq!(tree.count().await, 1, "the call waited for a successor");
+    let worker = tree.worker(None).await;
+    worker.kill();
+    tree.worker(Some(worker.get_id())).await;
+    assert_eq!(tree.count().await, 2);
 }
 
 #[tokio::test]

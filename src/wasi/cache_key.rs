@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of a module together with the engine's version, settings and machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CacheKey([u8; 32]);
 
 impl CacheKey {

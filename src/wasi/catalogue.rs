@@ -12,6 +12,7 @@ use super::error::LoadError;
 use super::lazy_tool::LazyTool;
 use super::loader::Loader;
 use super::manifest::{Entry, Manifest, published_name};
+use super::sightings::Sightings;
 
 /// A tool inside the binary.
 struct Embedded {
@@ -68,10 +69,12 @@ impl Catalogue {
     /// Reads the embedded tools and all of `folders`.
     pub fn read(loader: &Arc<Loader>, folders: &[ManifestFolder]) -> Self {
         let mut catalogue = Self::default();
-        let own: Vec<_> = EMBEDDED.iter().map(|tool| (tool.module, tool.description())).collect();
-        for manifest in gather(folders, &mut catalogue.refused).into_values() {
+        let own = EMBEDDED.iter().map(|tool| (tool.module, tool.description())).collect();
+        let manifests = gather(folders, &mut catalogue.refused);
+        let mut sightings = Sightings::new(loader, own, &manifests);
+        for manifest in manifests.into_values() {
             let source = manifest.source.clone();
-            match LazyTool::new(loader, manifest, &own) {
+            match sightings.of(&manifest).map(|sighting| LazyTool::new(loader, manifest, sighting)) {
                 Ok(tool) => catalogue.tools.push(Arc::new(tool)),
                 Err(error) => catalogue.refused.push(Refused { source, error }),
             }
@@ -150,7 +153,7 @@ fn manifest_files(folder: &ManifestFolder, refused: &mut Vec<Refused>) -> Vec<Pa
             paths
         }
         Err(source) => {
-            let error = LoadError::Read { path: folder.folder.clone(), source };
+            let error = LoadError::Read { path: folder.folder.clone(), source: source.into() };
             refused.push(Refused { source: folder.folder.clone(), error });
             Vec::new()
         }

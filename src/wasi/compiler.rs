@@ -64,6 +64,12 @@ pub struct Compiler {
     unasked: Semaphore,
 }
 
+/// The right to compile a module now; others may have to wait while it is held.
+pub struct Place<'a> {
+    _unasked: Option<SemaphorePermit<'a>>,
+    _at_once: Option<SemaphorePermit<'a>>,
+}
+
 /// How soon a module is wanted.
 #[derive(Debug, Clone)]
 pub enum Turn {
@@ -79,13 +85,12 @@ impl Compiler {
         Self { place, deadline, at_once: Semaphore::new(AT_ONCE), unasked: Semaphore::new(UNASKED) }
     }
 
-    /// Compiles `module`.
+    /// Compiles `module` in its place.
     ///
     /// # Errors
     /// What is wrong with it, or which limit it met; [`LoadError::NotNow`] if the compiler itself could not do its work.
-    pub async fn compile(&self, engine: &Engine, module: Vec<u8>, turn: &Turn) -> Result<Artefact, LoadError> {
+    pub async fn compile(&self, engine: &Engine, module: Vec<u8>, _place: Place<'_>) -> Result<Artefact, LoadError> {
         let encoding = Encoding::of(&module)?;
-        let _turn = self.wait_for(turn).await;
         match &self.place {
             CompileIn::Process(program) => {
                 let compiling = self.compile_in_process(program, encoding, &module);
@@ -100,14 +105,15 @@ impl Compiler {
         }
     }
 
-    async fn wait_for(&self, turn: &Turn) -> (Option<SemaphorePermit<'_>>, Option<SemaphorePermit<'_>>) {
-        let Turn::Later(wanted) = turn else { return (None, None) };
+    /// Waits for a place at the compiler. Whoever waits need not hold the module meanwhile.
+    pub async fn place(&self, turn: &Turn) -> Place<'_> {
+        let Turn::Later(wanted) = turn else { return Place { _unasked: None, _at_once: None } };
         let unasked = tokio::select! {
             biased;
             () = wanted.cancelled() => None,
             turn = self.unasked.acquire() => turn.ok(),
         };
-        (unasked, self.at_once.acquire().await.ok())
+        Place { _unasked: unasked, _at_once: self.at_once.acquire().await.ok() }
     }
 
     fn too_slow(&self) -> LoadError {

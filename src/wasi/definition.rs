@@ -1,8 +1,8 @@
 //! What clients are told about a tool, and where that comes from: the manifest's words beat the tool's own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::error::{Fault, LoadError};
 use super::executor::Executor;
 use super::manifest::{Manifest, Permissions};
-use super::schema;
+use super::schema::{self, LazyValidator};
 use super::store::{Sandbox, ToolState};
 use super::warm::WarmInstance;
 
@@ -78,7 +78,12 @@ impl Description {
 
 fn parse_schema(text: &str) -> Result<Map<String, Value>, LoadError> {
     match serde_json::from_str(text) {
-        Ok(Value::Object(schema)) if schema.get("type").and_then(Value::as_str) == Some("object") => Ok(schema),
+        Ok(Value::Object(schema)) if schema.get("type").and_then(Value::as_str) == Some("object") => {
+            // Checked here, so that what is remembered of a tool is known to be usable.
+            let unusable = |error| LoadError::Contract(format!("its input schema is unusable: {error}"));
+            schema::compile(&schema).map_err(unusable)?;
+            Ok(schema)
+        }
         _ => Err(LoadError::Contract(
             r#"its input schema must be a JSON object with "type": "object" at its root"#.to_owned(),
         )),
@@ -91,9 +96,9 @@ pub struct Definition {
     /// For the model that chooses among tools.
     pub description: String,
     /// JSON Schema of the arguments.
-    pub input_schema: Map<String, Value>,
-    /// The schema, compiled.
-    pub validator: Validator,
+    pub input_schema: Arc<Map<String, Value>>,
+    /// The schema, to be asked.
+    pub validator: LazyValidator,
     /// The tool changes nothing.
     pub read_only: bool,
     /// The tool may overwrite or remove.
@@ -106,24 +111,19 @@ pub struct Definition {
 
 impl Definition {
     /// The definition of the tool of `manifest`; `said` is what it says of itself, if it can or could.
-    ///
-    /// # Errors
-    /// When the schema cannot be used.
-    pub fn new(manifest: &Manifest, said: Option<Description>) -> Result<Self, LoadError> {
+    pub fn new(manifest: &Manifest, said: Option<Description>) -> Self {
         let permissions = manifest.permissions;
         let said = said.unwrap_or_else(|| Description::by_permissions(permissions));
-        let input_schema = manifest.input_schema.clone().unwrap_or(said.input_schema);
-        let validator = schema::compile(&input_schema)
-            .map_err(|error| LoadError::Contract(format!("its input schema is unusable: {error}")))?;
-        Ok(Self {
+        let input_schema = Arc::new(manifest.input_schema.clone().unwrap_or(said.input_schema));
+        Self {
             description: manifest.description.clone().unwrap_or(said.text),
+            validator: LazyValidator::new(Arc::clone(&input_schema)),
             input_schema,
-            validator,
             // A hint cannot promise more than the manifest's permissions allow.
             read_only: said.read_only && !permissions.write,
             destructive: said.destructive && permissions.write,
             idempotent: said.idempotent,
             open_world: said.open_world,
-        })
+        }
     }
 }

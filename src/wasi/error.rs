@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -16,7 +17,7 @@ use super::limits::Denials;
 use crate::fields::Mistake;
 
 /// Why a manifest or its module is not in the catalogue.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
@@ -24,7 +25,7 @@ pub enum LoadError {
         /// The manifest or module.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The manifest is not JSON, or not an object.
     #[error("{} is not a JSON object: {reason}", path.display())]

@@ -107,7 +107,7 @@ pub fn needs(anatomy: &Anatomy) -> Vec<&'static str> {
 
 async fn try_out(loader: &Arc<Loader>, manifest: &Manifest, module: Vec<u8>) -> Result<Trial, LoadError> {
     let began = Instant::now();
-    let artefact = loader.compiler.compile(&loader.engine, module, &Turn::Now).await?;
+    let artefact = loader.compiler.compile(&loader.engine, module, loader.compiler.place(&Turn::Now).await).await?;
     let compile = began.elapsed();
     let (loader, manifest) = (Arc::clone(loader), manifest.clone());
     let tried = tokio::task::spawn_blocking(move || {
@@ -119,7 +119,7 @@ async fn try_out(loader: &Arc<Loader>, manifest: &Manifest, module: Vec<u8>) -> 
             Guest::Command(_) => None,
         };
         let (instantiate, describe) = time(&loader, &guest, &manifest).map_err(LoadError::Describe)?;
-        let definition = Definition::new(&manifest, said)?;
+        let definition = Definition::new(&manifest, said);
         Ok(Trial { definition, timing: Timing { compile, load, instantiate, describe } })
     });
     tried.await.unwrap_or_else(|_| Err(LoadError::Module("trying it panicked".to_owned())))

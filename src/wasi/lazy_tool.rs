@@ -7,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
-use super::anatomy::Anatomy;
 use super::cache_key::CacheKey;
-use super::definition::{Definition, Description};
+use super::definition::Definition;
 use super::error::LoadError;
 use super::guest::{Guest, GuestKind};
 use super::loader::{self, Loader};
-use super::manifest::{Entry, Isolation, Manifest};
+use super::manifest::{Isolation, Manifest};
+use super::sightings::Sighting;
 
 /// See the module documentation.
 pub struct LazyTool {
@@ -47,32 +47,17 @@ pub enum NotReady<'a> {
 }
 
 impl LazyTool {
-    /// Looks at the module of `manifest` without compiling it. `embedded` are the modules inside this program, with
-    /// what they say of themselves.
-    ///
-    /// # Errors
-    /// What is wrong with the module, as far as that can be seen.
-    pub fn new(loader: &Arc<Loader>, manifest: Manifest, embedded: &[(&[u8], Description)]) -> Result<Self, LoadError> {
-        let module = loader::read_module(&manifest)?;
-        let kind = GuestKind::of(&module)?;
-        let own = embedded.iter().find(|(bytes, _)| *bytes == &*module);
-        let (mut key, mut said) = (None, own.map(|(_, said)| said.clone()));
-        if matches!(manifest.entry, Entry::File(_)) {
-            let new = CacheKey::new(loader.engine.raw(), &module);
-            said = said.or_else(|| loader.cache.description(&new, &manifest.limits));
-            if own.is_none() && !loader.cache.has(&new) {
-                Anatomy::read(&module)?.screen(&loader.engine, &module)?;
-            }
-            key = Some(new);
-        }
+    /// The tool that `manifest` makes of the module of this sighting.
+    pub fn new(loader: &Arc<Loader>, manifest: Manifest, sighting: Sighting) -> Self {
+        let Sighting { kind, is_own, key, said } = sighting;
         let is_described = said.is_some() || kind == GuestKind::Command;
-        let definition = Definition::new(&manifest, said)?;
+        let definition = Definition::new(&manifest, said);
         let (described, provisional) = match is_described {
             true => (OnceLock::from(definition), None),
             false => (OnceLock::new(), Some(definition)),
         };
-        Ok(Self {
-            trusted_io: own.is_some(),
+        Self {
+            trusted_io: is_own,
             manifest,
             kind,
             loader: Arc::clone(loader),
@@ -83,7 +68,7 @@ impl LazyTool {
             wanted: CancellationToken::new(),
             gave_up: Notify::new(),
             guest: SetOnce::new(),
-        })
+        }
     }
 
     /// What clients are told about it. It may change once, when the tool has been asked.
@@ -121,6 +106,11 @@ impl LazyTool {
         tokio::spawn(async move {
             let (manifest, wanted) = (tool.manifest.clone(), tool.wanted.clone());
             let (loader, key, ask) = (Arc::clone(&tool.loader), tool.key, !tool.is_described());
+            if !ask && wanted.is_cancelled() {
+                // Its first call will need the schema as soon as the module is there.
+                let tool = Arc::clone(&tool);
+                tokio::task::spawn_blocking(move || tool.definition().validator.prepare());
+            }
             // A task of its own, as somebody waits for its outcome even if it panics.
             let loading = tokio::spawn(async move { loader.load(manifest, key, ask, wanted).await });
             match loading.await.unwrap_or_else(|_| Err(LoadError::Module("loading it panicked".to_owned()))) {

@@ -4,7 +4,8 @@
 //! it gets comes from three places that can only narrow one another: the user's [`sandbox::Policy`], the tool's
 //! [`manifest::Manifest`], and the ContextFrame of the call.
 //!
-//! Before a call: the [`catalogue`] is the list of [`lazy_tool`]s; the [`loader`] turns the module of one that is needed
+//! Before a call: the [`catalogue`] is the list of [`lazy_tool`]s, made of manifests and [`sightings`] of modules; the
+//! [`loader`] turns the module of one that is needed
 //! into a [`guest`], by way of the [`cache`] or the [`compiler`]. An [`inspection`] does all that for a person to see.
 //!
 //! One call: a worker holds a [`warm::WarmInstance`] (or runs a
@@ -38,5 +39,7 @@ pub mod output;
 pub mod regular_file;
 pub mod sandbox;
 pub mod schema;
+mod shared_module;
+pub mod sightings;
 pub mod store;
 pub mod warm;

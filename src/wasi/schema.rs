@@ -1,10 +1,36 @@
-//! JSON Schemas of tool arguments: compiled once, asked for every call.
+//! JSON Schemas of tool arguments: compiled for the first call that needs them, asked for every call.
 //!
 //! No `$ref` is ever fetched, and patterns run on a regex engine without backtracking, because the client chooses the
 //! text they are matched against.
 
+use std::sync::{Arc, OnceLock};
+
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
+
+/// A schema that is compiled when it is first asked: most tools of a large catalogue are never called.
+#[derive(Debug)]
+pub struct LazyValidator {
+    schema: Arc<Map<String, Value>>,
+    compiled: OnceLock<Result<Validator, String>>,
+}
+
+impl LazyValidator {
+    /// The validator of `schema`, which is known to be usable.
+    pub fn new(schema: Arc<Map<String, Value>>) -> Self {
+        Self { schema, compiled: OnceLock::new() }
+    }
+
+    /// Compiles it now, so that no call has to wait for that.
+    pub fn prepare(&self) {
+        let _ = self.compiled();
+    }
+
+    fn compiled(&self) -> Result<&Validator, String> {
+        let compiled = self.compiled.get_or_init(|| compile(&self.schema));
+        compiled.as_ref().map_err(|problem| format!("the tool's own schema is unusable: {problem}"))
+    }
+}
 
 /// Compiles `schema` as JSON Schema 2020-12 unless it names another draft.
 ///
@@ -23,8 +49,9 @@ pub fn any_object() -> Map<String, Value> {
 }
 
 /// Checks `arguments` and says, in one sentence, everything that is wrong with them.
-pub fn check(validator: &Validator, arguments: &Value) -> Result<(), String> {
+pub fn check(validator: &LazyValidator, arguments: &Value) -> Result<(), String> {
     const MOST_MISTAKES: usize = 5;
+    let validator = validator.compiled()?;
     if validator.is_valid(arguments) {
         return Ok(());
     }
@@ -57,8 +84,8 @@ mod tests {
 
     use super::*;
 
-    fn validator(schema: Value) -> Validator {
-        compile(schema.as_object().unwrap()).unwrap()
+    fn validator(schema: Value) -> LazyValidator {
+        LazyValidator::new(Arc::new(schema.as_object().unwrap().clone()))
     }
 
     #[test]

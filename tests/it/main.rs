@@ -48,6 +48,7 @@ mod protocol;
 mod quarantine;
 mod rmcp_client;
 mod sandbox;
+mod scale;
 mod snapshots;
 mod starts;
 mod stdio_kinds;

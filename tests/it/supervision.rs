@@ -1,6 +1,6 @@
 //! The supervision log, as it is found on disk: what a person or a checker can rely on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -85,22 +85,18 @@ fn assert_lives_make_sense(lines: &[Value]) {
 fn every_child_is_logged_when_it_starts() {
     let sandbox = sandbox();
     sandbox.prebuilt_tool("pair", "probe", json!({"workers": 2}));
-    let _client = server(&sandbox).start_session();
-    for path in [
-        "root/event_bus",
-        "root/context",
-        "root/tools",
-        "root/tools/fs_read/w0",
-        "root/tools/fs_write/w0",
-        "root/tools/pair/w0",
-        "root/tools/pair/w1",
-        "root/tools/probe/w0",
-    ] {
+    let mut client = server(&sandbox).start_session();
+    client.assert_echoes("pair");
+    for path in
+        ["root/event_bus", "root/context", "root/tools", "root/tools/pair", "root/tools/pair/w0", "root/tools/pair/w1"]
+    {
         let line = wait_for_log(&sandbox.path(LOG), |line| is(line, "child_started", path));
         assert_eq!(line["incarnation"], 0, "{line}");
     }
     let first = &log_lines(&sandbox.path(LOG))[0];
     assert_eq!((&first["event"], &first["path"], &first["seq"]), (&json!("boot"), &json!("root"), &json!(0)));
+    let uncalled = |line: &Value| line["path"].as_str().is_some_and(|path| path.starts_with("root/tools/probe"));
+    assert!(!log_lines(&sandbox.path(LOG)).iter().any(uncalled), "a tool that nobody calls has nothing that starts");
 }
 
 #[test]
@@ -161,11 +157,22 @@ fn a_whole_run_is_numbered_without_a_gap_and_ends_with_stopped() {
         let last = lines.last().unwrap();
         assert!(is(last, "stopped", "root"), "{last}");
         assert_eq!(last["count"], 0, "no thread was left behind");
-        for tool in ["fs_read", "fs_write", "probe"] {
-            let path = format!("root/tools/{tool}/w0");
-            assert!(lines.iter().any(|line| is(line, "child_stopped", &path)), "{path}");
-        }
     }
+}
+
+#[test]
+fn every_child_that_was_started_is_stopped_and_said_so() {
+    let sandbox = sandbox();
+    let mut client = server(&sandbox).start_session();
+    client.assert_echoes("probe");
+    assert!(client.finish().1.success());
+    let lines = log_lines(&sandbox.path(LOG));
+    assert_lives_make_sense(&lines);
+    let paths = |event: &str| -> BTreeSet<&str> {
+        lines.iter().filter(|line| line["event"] == event).map(|line| line["path"].as_str().unwrap()).collect()
+    };
+    assert_eq!(paths("child_started"), paths("child_stopped"));
+    assert!(paths("child_started").contains("root/tools/probe/w0"), "{lines:?}");
 }
 
 #[test]

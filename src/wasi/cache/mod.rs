@@ -28,10 +28,13 @@ use super::limits::Limits;
 use crate::failpoint::points;
 
 /// The first key of every file; another number is another format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Bytes of the line of JSON.
 const HEADER_BYTES: u64 = 4096;
+
+/// Sets of limits under which a description is remembered, for each module.
+const MOST_SAID: usize = 16;
 
 /// How old a file must be that was begun and never finished, to be removed.
 const ABANDONED: Duration = Duration::from_secs(3600);
@@ -79,14 +82,14 @@ struct Header {
 #[derive(Debug, Serialize, Deserialize)]
 struct Said {
     limits: String,
-    description: Option<Description>,
+    description: Description,
 }
 
 /// A file whose first two parts are good.
 struct Begun {
     rest: BufReader<File>,
     artefact: Part,
-    said: Said,
+    said: Vec<Said>,
 }
 
 /// Why a file is not used.
@@ -145,7 +148,8 @@ impl ModuleCache {
     /// What the tool said of itself when it was asked under these limits; the machine code is not read.
     pub fn description(&self, key: &CacheKey, limits: &Limits) -> Option<Description> {
         let begun = self.begin(&self.path(key)?, key).ok()?;
-        if begun.said.limits == fingerprint(limits) { begun.said.description } else { None }
+        let limits = fingerprint(limits);
+        begun.said.into_iter().find(|said| said.limits == limits).map(|said| said.description)
     }
 
     /// The compiled module, if it is here and whole. One that is not is removed and said.
@@ -184,10 +188,10 @@ impl ModuleCache {
         }
     }
 
-    /// Keeps `artefact`. Failing to is said, and costs nothing but the next start's time.
+    /// Keeps `artefact`, with what the tool has said of itself under these limits and others. Failing to is said, and costs nothing but the next start's time.
     pub fn put(&self, key: &CacheKey, artefact: &Artefact, limits: &Limits, description: Option<&Description>) {
         let Some((folder, path)) = self.folder.as_deref().zip(self.path(key)) else { return };
-        let said = Said { limits: fingerprint(limits), description: description.cloned() };
+        let said = self.said_in_all(&path, key, limits, description);
         let said = serde_json::to_vec(&said).expect("strings, numbers and JSON values are serialisable");
         let header = Header {
             format: FORMAT,
@@ -212,6 +216,24 @@ impl ModuleCache {
         if let Err(error) = self.shrink(folder) {
             tracing::warn!(folder = %folder.display(), %error, "the module cache cannot be kept small");
         }
+    }
+
+    /// What is to be kept of what the tool says: the newest, and what was known before.
+    fn said_in_all(
+        &self,
+        path: &Path,
+        key: &CacheKey,
+        limits: &Limits,
+        description: Option<&Description>,
+    ) -> Vec<Said> {
+        let mut said = self.begin(path, key).map_or_else(|_| Vec::new(), |begun| begun.said);
+        if let Some(description) = description {
+            let limits = fingerprint(limits);
+            said.retain(|known| known.limits != limits);
+            said.insert(0, Said { limits, description: description.clone() });
+            said.truncate(MOST_SAID);
+        }
+        said
     }
 
     fn path(&self, key: &CacheKey) -> Option<PathBuf> {
