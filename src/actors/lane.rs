@@ -183,9 +183,9 @@ impl Lane {
     /// Waits for the next call, at most `patience`.
     pub fn recv(&self, patience: Duration) -> Received {
         for look in 0..=LOOKS {
-            // The closing is seen before the last calls are, so that none is left behind.
+            // The closing is seen before the last calls are, so that none is left behind; a sender may have gathered them.
             let closed = self.closed.load(Ordering::SeqCst);
-            if (look == 0 || !self.receiver.is_empty())
+            if (look == 0 || closed || !self.receiver.is_empty())
                 && let Some(received) = self.take(&mut self.gathered.lock())
             {
                 return received;
