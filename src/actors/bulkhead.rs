@@ -1,7 +1,7 @@
-//! How much of what the server takes on one tool may hold: twice what is still free, and so two thirds at most.
+//! How much of what the server takes on one tool may hold while others have calls waiting too: twice what is still free.
 //!
-//! A tool that nobody competes with gets far, and the more all of them hold the less each gets, so that there is always
-//! room for one that comes later (Choudhury and Hahne, "Dynamic Queue Length Thresholds").
+//! A tool that nobody competes with may have it all. From the first call of another on, the more all of them hold the less
+//! each gets, so that there is room for those that come later (Choudhury and Hahne, "Dynamic Queue Length Thresholds").
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,8 +25,9 @@ impl Bulkhead {
     /// Whether a tool of which `own` calls wait may have one more. Calls that are let in at the same moment may see the
     /// same number.
     pub fn admits(&self, own: usize) -> bool {
-        let free = self.budget.saturating_sub(self.waiting.load(Ordering::Relaxed));
-        own == 0 || own < free.saturating_mul(SHARE)
+        let all = self.waiting.load(Ordering::Relaxed);
+        let free = self.budget.saturating_sub(all);
+        own == 0 || own >= all || own < free.saturating_mul(SHARE)
     }
 
     /// One more waits.
@@ -55,14 +56,27 @@ mod tests {
     }
 
     #[test]
-    fn one_tool_alone_gets_two_thirds_and_the_next_finds_room() {
-        let bulkhead = Bulkhead::new(900);
+    fn a_tool_that_has_company_gets_two_thirds_and_the_next_finds_room() {
+        let bulkhead = Bulkhead::new(901);
+        bulkhead.came();
         assert_eq!(take_all(&bulkhead, 0), 600);
         assert_eq!(take_all(&bulkhead, 0), 200);
         assert_eq!(take_all(&bulkhead, 0), 67);
         bulkhead.left(200);
         assert!(!bulkhead.admits(600), "what others left is not for whoever has most");
         assert_eq!(take_all(&bulkhead, 67), 133);
+    }
+
+    #[test]
+    fn a_tool_alone_may_have_all_until_another_comes() {
+        let bulkhead = Bulkhead::new(4);
+        (0..4).for_each(|own| {
+            assert!(bulkhead.admits(own));
+            bulkhead.came();
+        });
+        assert!(bulkhead.admits(4), "it is the requests in flight that are limited then");
+        bulkhead.came();
+        assert!(!bulkhead.admits(4) && bulkhead.admits(0));
     }
 
     #[test]

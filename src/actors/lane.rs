@@ -69,8 +69,8 @@ pub enum Received {
     Closed,
 }
 
-/// Times an idle worker looks for a call before it goes to sleep: about as long as it takes to wake it.
-const LOOKS: usize = 64;
+/// Times an idle worker looks again before it goes to sleep, for a call that is just being sent.
+const LOOKS: usize = 16;
 
 /// See the module documentation.
 pub struct Lane {
