@@ -4,7 +4,7 @@ CARGO ?= cargo
 # One profile for all: what is tested is what is shipped.
 RELEASE := --release --locked
 
-.PHONY: run test fuzz drill drill-prove bench build build-wasi quick lint fmt doc ci
+.PHONY: run test fuzz drill drill-prove bench bench-check flamegraph build build-wasi quick lint fmt doc ci
 
 run: build ## build, then a whole session shown step by step
 	./target/release/nurones-mcp demo
@@ -22,8 +22,14 @@ drill: build ## make everything go wrong that can, and look whether the promises
 drill-prove: build ## the same against servers that are broken on purpose: each drill has to notice
 	./target/release/nurones-mcp drill --all --prove
 
-bench: ## what the runtime costs beside bare baselines, in about two minutes; see benches/README.md
+bench: ## what the runtime costs beside bare baselines, in about four minutes; see benches/README.md
 	$(CARGO) bench --locked --bench '*'
+
+bench-check: ## whether a ratio is over its limit in benches/limits.txt, in some seconds once built
+	NURONES_BENCH_CHECK=1 $(CARGO) bench --locked --bench '*' --no-fail-fast
+
+flamegraph: build ## target/flamegraph.svg: where the server spends its time under load; needs perf and inferno
+	benches/flamegraph
 
 build:
 	$(CARGO) build $(RELEASE)

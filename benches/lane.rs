@@ -5,6 +5,7 @@
 mod compare;
 
 use std::cell::Cell;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -28,12 +29,12 @@ use compare::{Compare, timed};
 /// Calls a lane holds, as by default.
 const DEPTH: usize = 1024;
 
-fn main() {
-    let mut compare = Compare::new();
+fn main() -> ExitCode {
+    let mut compare = Compare::new("lane");
     lane(&mut compare);
     lane_and_reply(&mut compare);
     hop(&mut compare);
-    compare.finish();
+    compare.finish()
 }
 
 /// A lane as every tool has it.

@@ -12,7 +12,7 @@ mod compare;
 mod fixture;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use client::Client;
 use compare::Compare;
@@ -20,18 +20,19 @@ use compare::Compare;
 /// As the first argument, it makes this executable the bare server.
 const BARE_LOOP: &str = "serve-bare-loop";
 
-fn main() {
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(BARE_LOOP) {
         let folder = arguments.next().expect("the folder to serve follows");
-        return bare_loop::serve(Path::new(&folder)).expect("the client reads and writes");
+        bare_loop::serve(Path::new(&folder)).expect("the client reads and writes");
+        return ExitCode::SUCCESS;
     }
     let folder = fixture::Folder::new();
     let server = Path::new(env!("CARGO_BIN_EXE_nurones-mcp"));
     let own = std::env::current_exe().expect("this executable has a path");
     let mut ours = Client::start(Command::new(server).arg("--allow").arg(folder.path()));
     let mut bare = Client::start(Command::new(own).arg(BARE_LOOP).arg(folder.path()));
-    let mut compare = Compare::new();
+    let mut compare = Compare::new("stdio");
     for in_flight in [1, 64, 256] {
         compare.pair(
             &format!("stdio_{in_flight}"),
@@ -39,5 +40,5 @@ fn main() {
             |calls| bare.call(calls, in_flight),
         );
     }
-    compare.finish();
+    compare.finish()
 }

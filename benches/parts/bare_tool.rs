@@ -1,7 +1,7 @@
 //! The least that can call a warm tool: wasmtime, WASI and the generated bindings, without limits, deadlines or capture.
 //! What the runtime adds to a call is measured against this.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nurones_mcp::wasi::contract::bindings::nurones::tool::types::{Content, LogLevel, Outcome};
 use nurones_mcp::wasi::contract::bindings::nurones::tool::{files, host, types};
@@ -15,6 +15,39 @@ use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView
 /// Ticks until a guest would be interrupted: never.
 pub const NO_DEADLINE: u64 = u64::MAX / 2;
 
+/// A linked tool, from which instances are made.
+pub struct BareGuest {
+    engine: Engine,
+    pre: FileToolPre<State>,
+    folder: PathBuf,
+}
+
+impl BareGuest {
+    /// Compiles `module`, which will see `folder` as its one directory.
+    pub fn new(engine: &Engine, module: &[u8], folder: &Path) -> wasmtime::Result<Self> {
+        Self::link(engine, &Component::from_binary(engine, module)?, folder)
+    }
+
+    /// Links what is compiled.
+    pub fn link(engine: &Engine, component: &Component, folder: &Path) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(engine);
+        p2::add_to_linker_async(&mut linker)?;
+        host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        files::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        let pre = FileToolPre::new(linker.instantiate_pre(component)?)?;
+        Ok(Self { engine: engine.clone(), pre, folder: folder.to_owned() })
+    }
+
+    /// A new Store with an instance.
+    pub async fn instantiate(&self) -> wasmtime::Result<BareTool> {
+        let wasi = folder_only(&self.folder)?.build();
+        let mut store = Store::new(&self.engine, State { wasi, table: ResourceTable::new() });
+        store.set_epoch_deadline(NO_DEADLINE);
+        let guest = self.pre.instantiate_async(&mut store).await?;
+        Ok(BareTool { store, guest })
+    }
+}
+
 /// A tool in a plain Store.
 pub struct BareTool {
     store: Store<State>,
@@ -24,16 +57,7 @@ pub struct BareTool {
 impl BareTool {
     /// Compiles `module` and instantiates it with `folder` as its one directory.
     pub async fn new(engine: &Engine, module: &[u8], folder: &Path) -> wasmtime::Result<Self> {
-        let component = Component::from_binary(engine, module)?;
-        let mut linker = Linker::new(engine);
-        p2::add_to_linker_async(&mut linker)?;
-        host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        files::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        let wasi = folder_only(folder)?.build();
-        let mut store = Store::new(engine, State { wasi, table: ResourceTable::new() });
-        store.set_epoch_deadline(NO_DEADLINE);
-        let guest = FileToolPre::new(linker.instantiate_pre(&component)?)?.instantiate_async(&mut store).await?;
-        Ok(Self { store, guest })
+        BareGuest::new(engine, module, folder)?.instantiate().await
     }
 
     /// Runs the tool once; its result must be text.

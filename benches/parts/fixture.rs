@@ -1,9 +1,13 @@
-//! What the benches work on: the guests as they are shipped, and a folder with one file of 1 KiB.
+//! What the benches work on: the guests as they are shipped, and a folder with files of 1 KiB, 64 KiB and 1 MiB.
 
 use std::path::{Path, PathBuf};
 
 /// The arguments of a call that reads the file.
 pub const ARGUMENTS: &str = r#"{"path":"file.txt"}"#;
+
+/// The larger files: how many times the text is in them.
+#[allow(dead_code, reason = "not every bench reads them")]
+pub const LARGER: [(&str, usize); 2] = [("64k.txt", 64), ("1m.txt", 1024)];
 
 /// A guest of `tools/prebuilt`, for example `fs-read`.
 pub fn guest(name: &str) -> Vec<u8> {
@@ -25,7 +29,9 @@ impl Folder {
     /// Makes the folder.
     pub fn new() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder can be made");
-        std::fs::write(root.path().join("file.txt"), text()).expect("the folder can be written");
+        for (name, times) in [("file.txt", 1)].iter().chain(&LARGER) {
+            std::fs::write(root.path().join(name), text().repeat(*times)).expect("the folder can be written");
+        }
         Self { root }
     }
 

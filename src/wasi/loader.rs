@@ -69,13 +69,10 @@ impl Loader {
         ask: bool,
         wanted: CancellationToken,
     ) -> Result<Described, LoadError> {
-        let key = match expected {
-            Some(key) => key,
-            None => CacheKey::new(self.engine.raw(), &read_module(&manifest)?),
-        };
-        let module = Arc::clone(self.modules.lock().entry(key).or_default());
-        let job = Arc::new(Job { loader: Arc::clone(self), manifest, key, ask, wanted: wanted.clone() });
-        let mut loading = pin!(module.load(&job));
+        let job = Arc::new(Job { loader: Arc::clone(self), manifest, expected, ask, wanted: wanted.clone() });
+        let (_, identity) = job.in_background(Job::read).await?;
+        let module = Arc::clone(self.modules.lock().entry(identity.key).or_default());
+        let mut loading = pin!(module.load(&job, identity));
         let (guest, said) = tokio::select! {
             biased;
             loaded = &mut loading => loaded,

@@ -27,10 +27,10 @@ pub(super) struct SharedModule {
     outcome: tokio::sync::Mutex<Outcome>,
 }
 
-/// What came of it. A compiler that could not do its work leaves nothing here.
+/// What came of it. A compiler that could not do its work leaves nothing here, nor does what is wrong with one tool's file.
 #[derive(Default)]
 struct Outcome {
-    guest: Option<(Result<Guest, LoadError>, Identity)>,
+    guest: Option<Result<Guest, LoadError>>,
     said: Vec<(Limits, Result<Description, LoadError>)>,
 }
 
@@ -38,8 +38,8 @@ struct Outcome {
 pub(super) struct Job {
     pub(super) loader: Arc<Loader>,
     pub(super) manifest: Manifest,
-    /// The module's key as it was when the server started.
-    pub(super) key: CacheKey,
+    /// The module's key as it was when the server started; embedded modules do not change.
+    pub(super) expected: Option<CacheKey>,
     /// Whether the tool is to be asked what it is.
     pub(super) ask: bool,
     /// Cancelled once somebody waits for this tool.
@@ -48,27 +48,28 @@ pub(super) struct Job {
 
 /// What a file holds.
 #[derive(Clone, Copy)]
-struct Identity {
-    key: CacheKey,
+pub(super) struct Identity {
+    pub(super) key: CacheKey,
     encoding: Encoding,
 }
 
+/// A guest, and its machine code if that is not kept yet.
+type Loaded = (Guest, Option<Artefact>);
+
 impl SharedModule {
-    /// The guest, and what it says of itself if `job` has to know.
-    pub(super) async fn load(&self, job: &Arc<Job>) -> Result<(Guest, Option<Description>), LoadError> {
+    /// The guest, and what it says of itself if `job` has to know. The tool's file was found to be `identity`.
+    pub(super) async fn load(
+        &self,
+        job: &Arc<Job>,
+        identity: Identity,
+    ) -> Result<(Guest, Option<Description>), LoadError> {
         let mut outcome = self.outcome.lock().await;
-        let (guest, identity, new) = match outcome.guest.clone() {
-            Some((known, identity)) => (known?, identity, None),
+        let (guest, new) = match outcome.guest.clone() {
+            Some(known) => (known?, None),
             None => {
-                // What its own file is like is no matter of the other tools.
-                let (_, identity) = job.in_background(Job::read).await?;
-                let loaded = self.find_or_compile(job, identity).await;
-                if !matches!(loaded, Err(LoadError::NotNow(_))) {
-                    let guest = loaded.as_ref().map(|(guest, _)| guest.clone()).map_err(Clone::clone);
-                    outcome.guest = Some((guest, identity));
-                }
-                let (guest, new) = loaded?;
-                (guest, identity, new)
+                let loaded = self.find_or_compile(job, identity).await?;
+                outcome.guest = Some(loaded.as_ref().map(|(guest, _)| guest.clone()).map_err(Clone::clone));
+                loaded?
             }
         };
         let said = match &guest {
@@ -96,14 +97,19 @@ impl SharedModule {
         Ok((guest, said))
     }
 
-    /// From the cache, or by way of the compiler; then with its machine code, which is not kept yet.
+    /// From the cache, or by way of the compiler.
+    ///
+    /// # Errors
+    /// What is no verdict on the module: the next tool tries again.
     async fn find_or_compile(
         &self,
         job: &Arc<Job>,
         identity: Identity,
-    ) -> Result<(Guest, Option<Artefact>), LoadError> {
-        if let Some(guest) = job.in_background(move |job| job.find(identity)).await? {
-            return Ok((guest, None));
+    ) -> Result<Result<Loaded, LoadError>, LoadError> {
+        match job.in_background(move |job| job.find(identity)).await {
+            Ok(Some(guest)) => return Ok(Ok((guest, None))),
+            Ok(None) => {}
+            Err(refused) => return Ok(Err(refused)),
         }
         let turn = match job.manifest.entry {
             Entry::Embedded(_) => Turn::Now,
@@ -112,14 +118,22 @@ impl SharedModule {
         let compiler = &job.loader.compiler;
         let place = compiler.place(&turn).await;
         // Read again rather than held: very many may be waiting for their place.
-        let (module, _) = job.in_background(Job::read).await?;
-        let artefact = compiler.compile(&job.loader.engine, module, place).await?;
-        job.in_background(|job| Ok((Guest::revive(&job.loader.engine, &artefact)?, Some(artefact)))).await
+        let (module, again) = job.in_background(Job::read).await?;
+        if again.key != identity.key {
+            return Err(LoadError::NotNow("its file is being written".to_owned()));
+        }
+        let artefact = match compiler.compile(&job.loader.engine, module, place).await {
+            Ok(artefact) => artefact,
+            Err(error @ LoadError::NotNow(_)) => return Err(error),
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let revive = |job: &Job| Ok((Guest::revive(&job.loader.engine, &artefact)?, Some(artefact)));
+        Ok(job.in_background(revive).await)
     }
 }
 
 impl Job {
-    async fn in_background<T: Send + 'static>(
+    pub(super) async fn in_background<T: Send + 'static>(
         self: &Arc<Self>,
         step: impl FnOnce(&Self) -> Result<T, LoadError> + Send + 'static,
     ) -> Result<T, LoadError> {
@@ -135,10 +149,10 @@ impl Job {
     }
 
     /// Reads the module, which must be what it was.
-    fn read(&self) -> Result<(Vec<u8>, Identity), LoadError> {
+    pub(super) fn read(&self) -> Result<(Vec<u8>, Identity), LoadError> {
         let module = loader::read_module(&self.manifest)?;
         let key = CacheKey::new(self.loader.engine.raw(), &module);
-        if self.key != key && points::TRUST_MODULES.hit().is_ok() {
+        if self.expected.is_some_and(|expected| expected != key) && points::TRUST_MODULES.hit().is_ok() {
             return Err(LoadError::Contract(
                 "its module has changed since the server started; restart the server".to_owned(),
             ));

@@ -1,0 +1,69 @@
+//! Lets calls in as the server does, into a lane that nobody serves: the tree of actors is never started. This is where
+//! the benches touch admission.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nurones_mcp::actors::context::Context;
+use nurones_mcp::actors::lane::Received;
+use nurones_mcp::actors::shared::Shared;
+use nurones_mcp::actors::supervision_log::SupervisionLog;
+use nurones_mcp::actors::tool_table::{ToolEntry, ToolTable};
+use nurones_mcp::config::{Config, Flags};
+use nurones_mcp::mcp::admission;
+use nurones_mcp::runtime;
+use nurones_mcp::wasi::catalogue::Catalogue;
+use nurones_mcp::wasi::compiler::CompileIn;
+use rmcp::model::{JsonObject, RequestMetaObject};
+use tokio_util::sync::CancellationToken;
+
+/// See the module documentation.
+pub struct Admitter {
+    runtime: tokio::runtime::Runtime,
+    shared: Shared,
+}
+
+impl Admitter {
+    /// With the embedded tools, compiled.
+    pub fn new() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let folder = std::env::temp_dir();
+        let config = Config::resolve(&Flags::default(), |_| None, &folder).expect("the defaults are good");
+        let loader = runtime::loader(&config, CompileIn::Thread).expect("wasmtime runs here");
+        let catalogue = Catalogue::read(&loader, &[]);
+        runtime.block_on(catalogue.load_all());
+        let log =
+            SupervisionLog::start(None, config.log_rotation, "bench".to_owned()).expect("a thread can be started");
+        let table = ToolTable::new(catalogue, &config.supervision, &config.performance, &log);
+        let context = Context::new(config.frame_defaults.clone(), config.context_engine);
+        let policy = Arc::new(config.policy.clone());
+        Self { runtime, shared: Shared::new(loader, policy, table, context, log, config.supervision) }
+    }
+
+    /// What each call is made with.
+    pub fn arguments(&self) -> JsonObject {
+        JsonObject::from_iter([("path".to_owned(), "file.txt".into())])
+    }
+
+    /// Lets `calls` calls in, one after the other, and takes each out of the lane.
+    pub fn admit(&self, calls: u64) -> Duration {
+        let tool: &Arc<ToolEntry> = self.shared.table.get("fs_read").expect("it is embedded");
+        self.runtime.block_on(async {
+            let (began, arguments, output) = (Instant::now(), self.arguments(), Arc::default());
+            for _ in 0..calls {
+                let (arguments, cancel) = (arguments.clone(), CancellationToken::new());
+                let Ok(frame) = admission::frame(&self.shared, &RequestMetaObject::default()) else {
+                    panic!("the defaults are a frame")
+                };
+                let admitted = admission::admit(&self.shared, tool, arguments, &frame, cancel, &output, None).await;
+                assert!(admitted.is_ok(), "it is let in");
+                match tool.lane.recv(Duration::from_secs(60)) {
+                    Received::Call(call) => call.reply.stay_silent(),
+                    _ => panic!("the call is in the lane"),
+                }
+            }
+            began.elapsed()
+        })
+    }
+}
