@@ -1,4 +1,5 @@
-//! The whole path: the real executable serving fs.read over stdio, beside the least that can.
+//! The whole path: the real executable serving fs.read over stdio, beside the least that can; and beside itself with
+//! nobody watching.
 
 #[path = "parts/bare_loop.rs"]
 mod bare_loop;
@@ -10,12 +11,15 @@ mod client;
 mod compare;
 #[path = "parts/fixture.rs"]
 mod fixture;
+#[path = "parts/unwatched.rs"]
+mod unwatched;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use client::Client;
 use compare::Compare;
+use unwatched::Unwatched;
 
 /// As the first argument, it makes this executable the bare server.
 const BARE_LOOP: &str = "serve-bare-loop";
@@ -40,5 +44,10 @@ fn main() -> ExitCode {
             |calls| bare.call(calls, in_flight),
         );
     }
+    let mut off = Unwatched::new(server, &folder.path());
+    let mut unwatched = Client::start(&mut off.server);
+    off.switch_off();
+    let mut watched = Client::start(&mut unwatched::watched(server, &folder.path()));
+    compare.pair("watched_64", |calls| watched.call(calls, 64), |calls| unwatched.call(calls, 64));
     compare.finish()
 }

@@ -229,7 +229,7 @@ impl WorkerThread {
             return Ok(());
         }
         let Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, cancel, reply, .. } = call;
-        if self.in_hand.hold(deadline, cancel.clone(), reply) {
+        if self.in_hand.hold(deadline, cancel.clone(), reply) && points::UNWATCHED.hit().is_ok() {
             self.tell(WorkerMsg::Busy);
         }
         // With the call in hand: whatever happens now, it is answered.

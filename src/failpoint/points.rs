@@ -79,6 +79,9 @@ points! {
     Mutant KEEP_TORN_STORE = "mutant.keep_torn_store";
     /// `actors::worker_thread`: memory is lost with every call.
     Mutant LEAK = "mutant.leak";
+    /// `actors`: supervisors, gate and event bus hear of nothing. For a bench, not for a drill: what all
+    /// of it costs.
+    Mutant UNWATCHED = "mutant.unwatched";
 }
 
 /// The point of this name.
