@@ -50,7 +50,7 @@ fn new_lane() -> Lane {
 
 /// The next call of the lane, waiting as a worker does.
 fn next(lane: &Lane) -> Option<Call> {
-    match lane.recv(Duration::from_secs(300)) {
+    match lane.recv(Duration::from_secs(300), || {}) {
         Received::Call(call) => Some(call),
         Received::Shed(_) | Received::Nothing | Received::Closed => None,
     }

@@ -58,7 +58,7 @@ impl Admitter {
                 };
                 let admitted = admission::admit(&self.shared, tool, arguments, &frame, cancel, &output, None).await;
                 assert!(admitted.is_ok(), "it is let in");
-                match tool.lane.recv(Duration::from_secs(60)) {
+                match tool.lane.recv(Duration::from_secs(60), || {}) {
                     Received::Call(call) => call.reply.stay_silent(),
                     _ => panic!("the call is in the lane"),
                 }

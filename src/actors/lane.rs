@@ -180,8 +180,8 @@ impl Lane {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Waits for the next call, at most `patience`.
-    pub fn recv(&self, patience: Duration) -> Received {
+    /// Waits for the next call, at most `patience`. `before_sleep` is called if there is none to be had at once.
+    pub fn recv(&self, patience: Duration, before_sleep: impl FnOnce()) -> Received {
         for look in 0..=LOOKS {
             // The closing is seen before the last calls are, so that none is left behind; a sender may have gathered them.
             let closed = self.closed.load(Ordering::SeqCst);
@@ -195,6 +195,7 @@ impl Lane {
             }
             std::hint::spin_loop();
         }
+        before_sleep();
         self.sleep(patience)
     }
 

@@ -20,7 +20,7 @@ fn lane_of(depth: usize, cancellations: Arc<AtomicU64>) -> Lane {
 }
 
 fn next(lane: &Lane) -> Option<Call> {
-    match lane.recv(Duration::from_secs(60)) {
+    match lane.recv(Duration::from_secs(60), || {}) {
         Received::Call(call) => Some(call),
         Received::Shed(_) => panic!("nothing waits for so long"),
         Received::Nothing => panic!("waited in vain"),
@@ -126,7 +126,8 @@ fn a_standing_lane_turns_its_tenant_away_and_nobody_else() {
     lane.try_send(call_of("other", "")).unwrap();
     assert_eq!(lane.depth(), 20);
     // No interval is no patience either: those who wait for long are refused in their turn.
-    let taken: Vec<bool> = (0..20).map(|_| matches!(lane.recv(Duration::from_secs(60)), Received::Call(_))).collect();
+    let taken: Vec<bool> =
+        (0..20).map(|_| matches!(lane.recv(Duration::from_secs(60), || {}), Received::Call(_))).collect();
     assert_eq!(taken.iter().filter(|good| **good).count(), 1, "the other tenant's: {taken:?}");
     lane.try_send(call_of("busy", "")).expect("it has run empty");
 }

@@ -184,10 +184,10 @@ impl WorkerThread {
         self.tell(WorkerMsg::Ready);
         let tool = Arc::clone(&self.tool);
         loop {
-            if tool.lane.depth() == 0 || !tool.is_fast() {
+            if !tool.is_fast() {
                 self.in_hand.send_unsent();
             }
-            match tool.lane.recv(tool.loaded.manifest.reuse.idle) {
+            match tool.lane.recv(tool.loaded.manifest.reuse.idle, || self.in_hand.send_unsent()) {
                 Received::Call(call) => {
                     if let Err(reason) = self.serve(call) {
                         return reason;
