@@ -3,7 +3,7 @@
 //! Sending costs a system call and wakes the client, which is more than a fast guest's work. So a worker that has more
 //! calls waiting, and whose calls are short, sends several answers at once. None waits for long: all are sent when the
 //! lane is empty, when the next call turns out not to be short ([`InHand`](super::worker_thread::InHand)), and when
-//! there are [`MOST`] of them.
+//! there are sixteen of them.
 
 use std::sync::Arc;
 

@@ -4,9 +4,9 @@
 //! such a call is not made a task of rmcp's that has to be woken for the answer: the reader admits it, and the thread
 //! that ends it writes the answer. It is admitted and answered by the very functions that [`handler`](super::handler)
 //! uses. The handler keeps what is rare and takes time: the first calls of a session, calls with progress, calls of a
-//! tool that has yet to be compiled, and whatever rmcp may have to refuse (see [`session`](super::session)).
+//! tool that has yet to be compiled, and whatever rmcp may have to refuse (see [`session`]).
 //!
-//! Invariant: whoever takes [`Owed`] out of a call answers it; nobody else does.
+//! Invariant: whoever takes `Owed` out of a call answers it; nobody else does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

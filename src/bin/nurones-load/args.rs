@@ -58,8 +58,8 @@ pub struct Args {
     /// folder.
     #[arg(long, value_name = "JSON", value_parser = Arguments::parse, conflicts_with = "calls")]
     pub args: Option<Arguments>,
-    /// A call of a mix: '[SERVER:] [WEIGHT*]TOOL [JSON]'. May be given again.
-    #[arg(long = "call", value_name = "CALL")]
+    /// A call of a mix: a tool and its arguments, perhaps a server and a weight before them. May be given again.
+    #[arg(long = "call", value_name = "[SERVER:] [WEIGHT*]TOOL [JSON]")]
     pub calls: Vec<NamedCall>,
     /// What {{file}} stands for, in turn: a text file with one path per line, or a pattern like 'data/*.txt'.
     #[arg(long, value_name = "LIST|PATTERN")]

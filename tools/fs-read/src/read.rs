@@ -2,9 +2,7 @@
 
 use fs_path::{Access, Fault, Payload, Place, ReadArguments, locate};
 use fs_warm::{fault, granted};
-use wasip2::filesystem::types::{
-    Descriptor, DescriptorFlags, DescriptorType, ErrorCode, OpenFlags, PathFlags,
-};
+use wasip2::filesystem::types::{Descriptor, DescriptorFlags, DescriptorType, ErrorCode, OpenFlags, PathFlags};
 
 use crate::bindings::nurones::tool::files::{self, Opened, Unopened};
 
