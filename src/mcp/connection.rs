@@ -127,35 +127,33 @@ impl Connection {
 
     /// Puts the answer of a ticket into the outbox, under the client's id, if it is still owed.
     pub fn answer(&self, number: Number, mut message: ServerJsonRpcMessage) {
-        let Some(id) = self.id_of(number) else { return };
-        match &mut message {
-            JsonRpcMessage::Response(response) => response.id = id,
-            JsonRpcMessage::Error(error) => error.id = Some(id),
-            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
-        }
-        self.push(Some(number), &message);
+        self.answer_call(number, |id, line| {
+            match &mut message {
+                JsonRpcMessage::Response(response) => response.id = id.clone(),
+                JsonRpcMessage::Error(error) => error.id = Some(id.clone()),
+                JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
+            }
+            serialise(&message, line);
+        });
         self.filled.notify_one();
     }
 
     /// The same for a call that rmcp knows nothing of; `write` appends its answer to a line. It is on its way with the
     /// next [`Connection::flush`], or when the writer finds it.
     pub fn answer_call(&self, number: Number, write: impl FnOnce(&RequestId, &mut Vec<u8>)) {
-        if let Some(id) = self.id_of(number) {
-            let mut line = new_line();
-            write(&id, &mut line);
-            line.push(b'\n');
+        let id = self.tickets.lock().owed_id(number);
+        let Some(id) = id else { return };
+        let mut line = new_line();
+        write(&id, &mut line);
+        line.push(b'\n');
+        // One step: a cancel that finds the answer given must find it in the outbox, before whatever the client is told next.
+        let mut tickets = self.tickets.lock();
+        if tickets.answer(number) {
+            if points::LOSE_ANSWER.hit().is_err() {
+                return tickets.sent(&[number]);
+            }
             self.put(line, Some(number));
         }
-    }
-
-    /// The id under which a ticket is to be answered, if that is owed.
-    fn id_of(&self, number: Number) -> Option<RequestId> {
-        let id = self.tickets.lock().answer(number)?;
-        if points::LOSE_ANSWER.hit().is_err() {
-            self.tickets.lock().sent(&[number]);
-            return None;
-        }
-        Some(id)
     }
 
     /// How much the client has yet to read.
@@ -173,21 +171,11 @@ impl Connection {
 
     /// Puts a message into the outbox that answers no ticket.
     pub fn tell(&self, message: &ServerJsonRpcMessage) {
-        self.push(None, message);
-        self.filled.notify_one();
-    }
-
-    fn push(&self, ticket: Option<Number>, message: &ServerJsonRpcMessage) {
-        // Made before the lock is taken: the reader looks at the outbox too.
         let mut line = new_line();
-        if let Err(error) = serde_json::to_writer(&mut line, message) {
-            // Only a bug can make a message unserialisable; what was begun must not stay.
-            tracing::error!(%error, "a message cannot be serialised");
-            line.clear();
-        } else {
-            line.push(b'\n');
-        }
-        self.put(line, ticket);
+        serialise(message, &mut line);
+        line.push(b'\n');
+        self.put(line, None);
+        self.filled.notify_one();
     }
 
     fn put(&self, line: Vec<u8>, ticket: Option<Number>) {
@@ -347,4 +335,13 @@ impl Connection {
 /// With room for a small result.
 fn new_line() -> Vec<u8> {
     Vec::with_capacity(2 << 10)
+}
+
+/// Appends `message`.
+fn serialise(message: &ServerJsonRpcMessage, line: &mut Vec<u8>) {
+    if let Err(error) = serde_json::to_writer(&mut *line, message) {
+        // Only a bug can make a message unserialisable; what was begun must not stay.
+        tracing::error!(%error, "a message cannot be serialised");
+        line.clear();
+    }
 }

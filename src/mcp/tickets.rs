@@ -57,11 +57,14 @@ impl<C: Clone> Tickets<C> {
         Some(self.next)
     }
 
-    /// The answer is there: the id it goes out under; `None` when nothing may be written.
-    pub fn answer(&mut self, number: Number) -> Option<RequestId> {
-        let ticket = self.tickets.get_mut(&number).filter(|ticket| !ticket.answered)?;
-        ticket.answered = true;
-        Some(ticket.id.clone())
+    /// The id that an answer goes out under; `None` when nothing is owed.
+    pub fn owed_id(&self, number: Number) -> Option<RequestId> {
+        self.tickets.get(&number).filter(|ticket| !ticket.answered).map(|ticket| ticket.id.clone())
+    }
+
+    /// The answer is there; says whether it is still owed, and with that may be written.
+    pub fn answer(&mut self, number: Number) -> bool {
+        self.tickets.get_mut(&number).is_some_and(|ticket| !std::mem::replace(&mut ticket.answered, true))
     }
 
     /// Ends the ticket of a cancelled request; `None` when it is unknown or already answered.
@@ -140,8 +143,9 @@ mod tests {
         let (mut tickets, id) = (Tickets::<()>::default(), RequestId::Number(7));
         let number = tickets.open(&id).unwrap();
         assert_eq!(tickets.open(&id), None);
-        assert_eq!(tickets.answer(number), Some(id.clone()));
-        assert_eq!(tickets.answer(number), None);
+        assert_eq!(tickets.owed_id(number), Some(id.clone()));
+        assert!(tickets.answer(number));
+        assert!(!tickets.answer(number) && tickets.owed_id(number).is_none());
         assert_eq!(tickets.open(&id), None, "until the bytes go out the id is in flight");
         tickets.sent(&[number]);
         assert!(tickets.is_empty() && tickets.open(&id).is_some());
@@ -154,8 +158,8 @@ mod tests {
         assert_eq!(tickets.cancel(&id), Some(Cancelled { number: old, call: None }));
         assert_eq!(tickets.cancel(&id), None);
         let new = tickets.open(&id).unwrap();
-        assert_eq!(tickets.answer(old), None, "the late answer of the old request is not the new one's");
-        assert_eq!(tickets.answer(new), Some(id));
+        assert!(!tickets.answer(old), "the late answer of the old request is not the new one's");
+        assert!(tickets.answer(new));
     }
 
     #[test]
