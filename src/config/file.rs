@@ -26,6 +26,7 @@ pub struct ConfigFile {
     pub queue_watermark: Option<f64>,
     pub codel_target: Option<Duration>,
     pub codel_interval: Option<Duration>,
+    pub coalesce: Option<Duration>,
     pub supervision: SupervisionPolicy,
     pub drain: Option<Duration>,
     pub interrupt: Option<Duration>,
@@ -94,6 +95,7 @@ impl ConfigFile {
             file.queue_watermark = performance.number("queueWatermark", 0.1..=1.0);
             file.codel_target = millis(performance, "codelTargetMs");
             file.codel_interval = performance.integer("codelIntervalMs", 0..=3_600_000).map(Duration::from_millis);
+            file.coalesce = performance.integer("coalesceUs", 0..=1000).map(Duration::from_micros);
             performance.refuse_unknown();
         });
         fields.nested("policies", |policies| {

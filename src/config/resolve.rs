@@ -53,6 +53,8 @@ pub struct Performance {
     pub queue_watermark: f64,
     /// When calls have waited for too long; `None` for never.
     pub codel: Option<CodelPolicy>,
+    /// How long requests may gather before they are read; zero for not at all.
+    pub coalesce: Duration,
 }
 
 /// When a queue is standing: nobody in it is served in good time.
@@ -318,6 +320,7 @@ impl Resolver<'_> {
             codel: Some(file.codel_interval.unwrap_or(defaults::CODEL_INTERVAL))
                 .filter(|interval| !interval.is_zero())
                 .map(|interval| CodelPolicy { target: file.codel_target.unwrap_or(defaults::CODEL_TARGET), interval }),
+            coalesce: file.coalesce.unwrap_or(defaults::COALESCE),
         }
     }
 }
@@ -373,7 +376,8 @@ mod tests {
         let config = resolve(root.path(), with_config(), &[]).unwrap();
         assert!(config.context_engine);
         let codel = Some(CodelPolicy { target: defaults::CODEL_TARGET, interval: defaults::CODEL_INTERVAL });
-        let performance = Performance { max_inflight: 2048, batch_size: 64, queue_watermark: 0.75, codel };
+        let coalesce = defaults::COALESCE;
+        let performance = Performance { max_inflight: 2048, batch_size: 64, queue_watermark: 0.75, codel, coalesce };
         assert_eq!(config.performance, performance);
         assert_eq!(config.manifest_folders.len(), 1);
         assert!(config.policy.grants().is_empty());

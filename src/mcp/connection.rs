@@ -88,6 +88,11 @@ impl Connection {
         tickets.open(id).map_or(Opened::InFlight, Opened::Ticket)
     }
 
+    /// Requests that are open.
+    pub fn in_flight(&self) -> usize {
+        self.tickets.lock().len()
+    }
+
     /// Ends the ticket of a cancelled request; `None` when nothing is owed to it.
     pub fn cancel(&self, id: &RequestId) -> Option<Cancelled<Arc<DirectCall>>> {
         self.tickets.lock().cancel(id)
@@ -145,7 +150,6 @@ impl Connection {
         let Some(id) = id else { return };
         let mut line = new_line();
         write(&id, &mut line);
-        line.push(b'\n');
         // One step: a cancel that finds the answer given must find it in the outbox, before whatever the client is told next.
         let mut tickets = self.tickets.lock();
         if tickets.answer(number) {
@@ -173,12 +177,15 @@ impl Connection {
     pub fn tell(&self, message: &ServerJsonRpcMessage) {
         let mut line = new_line();
         serialise(message, &mut line);
-        line.push(b'\n');
         self.put(line, None);
         self.filled.notify_one();
     }
 
-    fn put(&self, line: Vec<u8>, ticket: Option<Number>) {
+    /// A message that could not be serialised is no line: its ticket ends with the bytes around it.
+    fn put(&self, mut line: Vec<u8>, ticket: Option<Number>) {
+        if !line.is_empty() {
+            line.push(b'\n');
+        }
         self.unread.waits(line.len());
         self.outbox.lock().push(line, ticket);
     }

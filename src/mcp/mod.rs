@@ -10,6 +10,7 @@
 pub mod admission;
 pub mod call_span;
 pub mod caught;
+pub mod coalescing;
 pub mod connection;
 pub mod direct;
 pub mod envelope;

@@ -21,6 +21,7 @@ use rmcp::transport::Transport;
 use tokio_util::sync::CancellationToken;
 
 use super::caught::caught;
+use super::coalescing::Coalescing;
 use super::connection::{Connection, Opened};
 use super::direct;
 use super::envelope::{Envelope, INVALID_REQUEST, Refused, id_in_head};
@@ -49,6 +50,9 @@ pub struct StdioTransport {
     session: Session,
     in_flight: Watermark,
     max_inflight: usize,
+    coalescing: Coalescing,
+    /// Requests of the last read; `None` when nothing was read since the next were left to gather.
+    fresh: Option<u32>,
     shutdown: Shutdown,
 }
 
@@ -83,6 +87,8 @@ impl StdioTransport {
             session: Session::default(),
             in_flight: Watermark::new(performance.max_inflight, performance.queue_watermark),
             max_inflight: performance.max_inflight,
+            coalescing: Coalescing::new(performance.coalesce),
+            fresh: None,
             shutdown,
         }
     }
@@ -110,11 +116,12 @@ impl StdioTransport {
                     () = changed => continue,
                 }
             }
+            self.let_gather();
             tokio::select! {
                 () = self.stop.cancelled() => return self.input_over(),
                 () = self.connection.broken() => {}
                 read = read_some(&mut self.input, &mut self.framer) => match read {
-                    Ok(1..) => {}
+                    Ok(1..) => self.fresh = Some(0),
                     Ok(0) => return self.end_of_input(),
                     Err(error) => {
                         tracing::warn!(%error, "the input cannot be read; ending as if it were over");
@@ -122,6 +129,16 @@ impl StdioTransport {
                     }
                 },
             }
+        }
+    }
+
+    /// Waits for more requests to come before the next read, if that is worth it.
+    fn let_gather(&mut self) {
+        let Some(requests) = self.fresh.take() else { return };
+        let pause = self.coalescing.read(Instant::now(), requests, self.connection.in_flight());
+        if !pause.is_zero() {
+            // Not tokio's timer, which counts milliseconds; for so short a time nothing else of this thread is missed.
+            std::thread::sleep(pause);
         }
     }
 
@@ -187,6 +204,7 @@ impl StdioTransport {
 
     /// Opens a ticket for a request, or refuses it.
     fn take_on(&mut self, line: &[u8], id: RequestId, call: Option<&str>) -> Option<ClientJsonRpcMessage> {
+        self.fresh = self.fresh.map(|requests| requests + 1);
         let (in_flight, table, max_inflight) = (&mut self.in_flight, &self.shared.table, self.max_inflight);
         let admits = |open: usize| match call {
             Some(params) => in_flight.admits_all(open) || in_flight.admits(priority(table, params), open),

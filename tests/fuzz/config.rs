@@ -23,6 +23,7 @@ pub const TOKENS: &[&str] = &[
     "\"maxInflight\"",
     "\"batchSize\"",
     "\"queueWatermark\"",
+    "\"coalesceUs\"",
     "\"policies\"",
     "\"fs_allowlist\"",
     "\"roles\"",
@@ -65,10 +66,11 @@ pub const TOKENS: &[&str] = &[
 type Became = fn(&Config) -> f64;
 
 /// The numbers that a resolved config must repeat: their place in the file, and where they went.
-const NUMBERS: [(&str, Became); 15] = [
+const NUMBERS: [(&str, Became); 16] = [
     ("/performance/maxInflight", |config| config.performance.max_inflight as f64),
     ("/performance/batchSize", |config| config.performance.batch_size as f64),
     ("/performance/queueWatermark", |config| config.performance.queue_watermark),
+    ("/performance/coalesceUs", |config| config.performance.coalesce.as_micros() as f64),
     ("/supervision/backoffBaseMs", |config| config.supervision.backoff_base.as_millis() as f64),
     ("/supervision/restartIntensity", |config| config.supervision.restart_intensity as f64),
     ("/supervision/probeAfterMs", |config| config.supervision.probe_after.as_millis() as f64),

@@ -92,7 +92,7 @@ fn every_mistake_of_every_source_is_reported_at_once() {
     let sandbox = Sandbox::new();
     let config = json!({
         "profile": 7, "server": {"port": 70_000}, "tools": [1], "polices": {},
-        "performance": {"maxInflight": 0, "queueWatermark": "high", "codelTargetMs": 0, "codelIntervalMs": -1},
+        "performance": {"maxInflight": 0, "queueWatermark": "high", "codelTargetMs": 0, "codelIntervalMs": -1, "coalesceUs": 1001},
         "policies": {"fs_allowlist": "data"}, "supervision": {"restartIntensity": -1}
     });
     let config = sandbox.write("p/.mcp/config.json", config.to_string());
@@ -110,6 +110,7 @@ fn every_mistake_of_every_source_is_reported_at_once() {
             "`performance.queueWatermark`",
             "`performance.codelTargetMs`",
             "`performance.codelIntervalMs`",
+            "`performance.coalesceUs`",
             "`policies.fs_allowlist`",
             "`supervision.restartIntensity`",
             "`polices`",
