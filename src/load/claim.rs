@@ -151,7 +151,7 @@ impl Claim {
             Relation::Below => value < self.bound,
             Relation::Above => value > self.bound,
         });
-        let shown = measured.map_or("nothing was measured".to_owned(), |value| self.metric.shown(value));
+        let shown = measured.map_or(self.metric.missing().to_owned(), |value| self.metric.shown(value));
         Verdict { assert: self.text.clone(), server: server.map(str::to_owned), measured, holds, shown }
     }
 }
@@ -169,6 +169,9 @@ impl Display for Verdict {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::plan::{Call, Mode, Plan};
+    use super::super::recorder::Recorder;
+    use super::super::report::{Counted, Watched};
     use super::*;
 
     fn claim(text: &str) -> Claim {
@@ -230,6 +233,17 @@ mod tests {
             ("theirs.ratio>2", &["theirs", "ours"], false),
         ] {
             assert_eq!(claim(text).check(servers).is_ok(), is_good, "{text} of {servers:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_holds_of_no_calls() {
+        let plan = Plan::new(Mode::Closed { in_flight: 1 }, Call::new("t", &Default::default()));
+        let counted = Counted { record: &Recorder::new(1, 1), open: 0, time: plan.duration };
+        let report = Report::new(&plan, &counted, &Watched::default());
+        for text in ["errors==0", "shed==0", "lost==0", "goodput<1k", "goodput<1%", "p99<5ms", "cpu_us_per_call<1s"] {
+            let verdict = claim(text).judge(&report);
+            assert!(!verdict.holds && verdict.to_string().contains("measured"), "{verdict}");
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::error::LoadError;
 use super::metric::{Metric, median};
+use super::parts::{StepMedian, step_medians};
 use super::plan::Plan;
 use super::report::{Report, rounded};
 use super::run::{Progress, run};
@@ -55,6 +56,8 @@ pub struct Measured {
     pub name: String,
     /// By figure, the median of the rounds.
     pub median: BTreeMap<&'static str, Option<f64>>,
+    /// By step, or by tenth of a ramp, the medians of the rounds; empty when the rate was steady.
+    pub steps: Vec<StepMedian>,
     /// The rounds.
     pub rounds: Vec<Report>,
 }
@@ -125,6 +128,7 @@ impl Comparison {
             servers.iter_mut().zip(round).for_each(|(server, report)| server.rounds.push(report));
         }
         for server in &mut servers {
+            server.steps = step_medians(&server.rounds);
             server.median = COMPARED.map(|metric| (metric.name(), metric.over(&server.rounds).map(rounded))).into();
         }
         let ratios = servers.split_first().map(|(first, others)| {
@@ -138,6 +142,12 @@ impl Comparison {
         Self { servers, ratios: ratios.unwrap_or_default(), stopped: false }
     }
 
+    /// The parts of the load, each with what it was for every server that came so far.
+    pub(super) fn steps(&self) -> Vec<Vec<Option<&StepMedian>>> {
+        let count = self.servers.iter().map(|server| server.steps.len()).max().unwrap_or(0);
+        (0..count).map(|index| self.servers.iter().map(|server| server.steps.get(index)).collect()).collect()
+    }
+
     /// Whether every call of every round was answered and every server lived to the end.
     pub fn is_complete(&self) -> bool {
         self.servers.iter().flat_map(|server| &server.rounds).all(Report::is_complete)
@@ -146,7 +156,7 @@ impl Comparison {
 
 impl Measured {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), median: BTreeMap::new(), rounds: Vec::new() }
+        Self { name: name.to_owned(), median: BTreeMap::new(), steps: Vec::new(), rounds: Vec::new() }
     }
 
     /// The round whose goodput is in the middle.
@@ -190,7 +200,7 @@ mod tests {
         let plan = Plan::new(mode, Call::new("t", &Default::default()));
         let counted = Counted { record: &Recorder::new(1, 1), open: 0, time: plan.duration };
         let mut report = Report::new(&plan, &counted, &Watched::default());
-        (report.goodput, report.latency_us.p50, report.errors) = (goodput, p50, errors);
+        (report.sent, report.goodput, report.latency_us.p50, report.errors) = (10, goodput, p50, errors);
         report
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub(super) exchange: Arc<Exchange>,
     /// Which of all connections it is.
     pub(super) share: Share,
+    /// The version of MCP that the server agreed to, once it has and if it named one.
+    pub(super) protocol: Option<String>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -37,7 +39,7 @@ impl Connection {
         let ledger = Ledger::new(Deal::new(&plan.calls, share), plan.calls.len(), plan.parts());
         let (server, stdin, stdout) = Server::start(server)?;
         let exchange = Arc::new(Exchange::new(epoch, ledger));
-        let mut connection = Self { server, exchange, share, writer: None };
+        let mut connection = Self { server, exchange, share, protocol: None, writer: None };
         connection.start_threads(Requests::new(plan, share), stdin, stdout).map_err(LoadError::Thread)?;
         Ok(connection)
     }
@@ -53,14 +55,16 @@ impl Connection {
 
     /// Shakes hands and makes each call once.
     pub(super) fn open(&mut self, plan: &Plan, observe: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), LoadError> {
-        session::open(&self.exchange, plan, self.share, observe).map_err(|failure| match failure {
+        let opened = session::open(&self.exchange, plan, self.share, observe);
+        self.protocol = opened.map_err(|failure| match failure {
             Failure::Known(error) => error,
             Failure::Silent { step, ended: Some(ended) } => LoadError::Silent { step, what: self.say(ended) },
             Failure::Silent { step, ended: None } => {
                 let what = format!("no answer within a minute; {}", self.server.last_words());
                 LoadError::Silent { step, what }
             }
-        })
+        })?;
+        Ok(())
     }
 
     /// Why it ended before its time, if it did.

@@ -29,8 +29,8 @@ pub enum LoadError {
     },
     /// The server refused the handshake.
     #[error(
-        "the handshake failed: the server says: {error}; it must accept protocol version {version} or offer another, or \
-         choose one that it speaks with --protocol"
+        "the handshake failed: asked for protocol version {version}, the server says: {error}; if it speaks another \
+         version, name that with --protocol"
     )]
     Handshake {
         /// What the server said.
@@ -63,6 +63,9 @@ pub enum LoadError {
         source: Box<LoadError>,
     },
     /// The observer stopped it before anything was measured.
-    #[error("stopped before anything was measured")]
+    #[error(
+        "stopped before anything was measured, so there are no figures and nothing that was asserted holds; let it run \
+         longer, or choose a shorter --warm-up"
+    )]
     Stopped,
 }

@@ -101,9 +101,10 @@ impl Metric {
         NAMES.iter().find(|(_, metric, _)| *metric == self).expect("every figure has a name")
     }
 
-    /// What it is in `report`; nothing, if it was not measured.
+    /// What it is in `report`; nothing, if it was not measured. Without calls there is nothing to count.
     pub fn of(self, report: &Report) -> Option<f64> {
         let (latency, server) = (&report.latency_us, &report.server);
+        let counted = |value: f64| (report.sent > 0).then_some(value);
         match self {
             P50 => latency.p50,
             P90 => latency.p90,
@@ -112,11 +113,11 @@ impl Metric {
             P99_9 => latency.p99_9,
             Max => latency.max,
             ShedP99 => report.shed_latency_us.p99,
-            Errors => Some(report.errors as f64),
-            Shed => Some(report.shed as f64),
-            Lost => Some(report.lost as f64),
-            Goodput => Some(report.goodput),
-            GoodputPercent => Some(report.goodput_percent),
+            Errors => counted(report.errors as f64),
+            Shed => counted(report.shed as f64),
+            Lost => counted(report.lost as f64),
+            Goodput => counted(report.goodput),
+            GoodputPercent => counted(report.goodput_percent),
             RssMb => server.rss_mb_end,
             RssGrowthMb => server.rss_mb_end.zip(server.rss_mb_start).map(|(end, start)| end - start),
             CpuPerCall => server.cpu_us_per_call,
@@ -130,6 +131,16 @@ impl Metric {
         match self.unit() {
             Unit::Count => Some(all?.iter().sum()),
             _ => median(all?),
+        }
+    }
+
+    /// What is said of it when it was not measured.
+    pub(super) fn missing(self) -> &'static str {
+        match self {
+            CpuPerCall => {
+                "not measured; CPU time comes in ticks of 10 ms, on Linux only: measure for longer, or at more load"
+            }
+            _ => "nothing was measured",
         }
     }
 

@@ -65,7 +65,7 @@ pub use compare::{COMPARED, Comparison, Contender, Measured, Ratio, Ratios, Roun
 pub use error::LoadError;
 pub use lines::Lines;
 pub use metric::{Metric, Unit};
-pub use parts::{CallShare, Step};
+pub use parts::{CallShare, Step, StepMedian};
 pub use plan::{Arrivals, Call, Mode, Plan, parse_duration, parse_rate};
 pub use protocol::Protocol;
 pub use rate::Rate;

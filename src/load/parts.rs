@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::metric::median;
 use super::plan::Plan;
-use super::report::{per_second, rounded};
+use super::report::{Report, per_second, rounded};
 use super::tally::Tally;
 
 /// The calls that were due in one step, or in one tenth of a ramp.
@@ -28,6 +29,21 @@ pub struct Step {
     /// Latency of the good answers in microseconds that half of them had at most.
     pub p50_us: Option<f64>,
     /// The same for 99 of 100.
+    pub p99_us: Option<f64>,
+}
+
+/// A part of the load over several rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct StepMedian {
+    /// When it began, in seconds since the beginning of the measuring time.
+    pub from_s: f64,
+    /// When it ended.
+    pub to_s: f64,
+    /// Calls due per second.
+    pub offered: f64,
+    /// Good answers to them per second, the median of the rounds; nothing, if a round did not come so far.
+    pub goodput: Option<f64>,
+    /// Microseconds that 99 of 100 good answers had at most, the median of the rounds; nothing, if a round had none.
     pub p99_us: Option<f64>,
 }
 
@@ -74,6 +90,20 @@ pub(super) fn steps(plan: &Plan, tallies: &[Tally], time: Duration) -> Vec<Step>
     begun.map(step).collect()
 }
 
+/// The steps of `rounds` that had the same load.
+pub(super) fn step_medians(rounds: &[Report]) -> Vec<StepMedian> {
+    let longest = rounds.iter().map(|round| &round.steps).max_by_key(|steps| steps.len());
+    let medians = |(index, step): (usize, &Step)| {
+        let over = |of: fn(&Step) -> Option<f64>| {
+            let all: Option<Vec<f64>> = rounds.iter().map(|round| of(round.steps.get(index)?)).collect();
+            median(all?).map(rounded)
+        };
+        let Step { from_s, to_s, offered, .. } = *step;
+        StepMedian { from_s, to_s, offered, goodput: over(|step| Some(step.goodput)), p99_us: over(|step| step.p99_us) }
+    };
+    longest.into_iter().flatten().enumerate().map(medians).collect()
+}
+
 /// One for each call of a mix.
 pub(super) fn call_shares(plan: &Plan, tallies: &[Tally]) -> Vec<CallShare> {
     let share = |(call, tally): (&super::plan::Call, &Tally)| CallShare {
@@ -93,8 +123,34 @@ pub(super) fn call_shares(plan: &Plan, tallies: &[Tally]) -> Vec<CallShare> {
 mod tests {
     use super::super::plan::{Arrivals, Call, Mode};
     use super::super::rate::Rate;
+    use super::super::recorder::Recorder;
+    use super::super::report::{Counted, Watched};
     use super::super::wire::Outcome;
     use super::*;
+
+    #[test]
+    fn a_step_has_the_median_of_the_rounds_and_none_where_a_round_did_not_come() {
+        let mode = Mode::Open { rate: Rate::Steps(vec![10.0, 20.0]), arrivals: Arrivals::Fixed };
+        let plan = Plan::new(mode, Call::new("t", &Default::default()));
+        let counted = Counted { record: &Recorder::new(1, 2), open: 0, time: plan.duration };
+        let round = |steps: &[(f64, Option<f64>)]| {
+            let mut report = Report::new(&plan, &counted, &Watched::default());
+            report.steps.truncate(steps.len());
+            for (step, (goodput, p99_us)) in report.steps.iter_mut().zip(steps) {
+                (step.goodput, step.p99_us) = (*goodput, *p99_us);
+            }
+            report
+        };
+        let whole = [round(&[(1.0, Some(5.0)), (9.0, None)]), round(&[(3.0, Some(7.0)), (11.0, Some(1.0))])];
+        let seen = |rounds: &[Report]| -> Vec<_> {
+            step_medians(rounds).iter().map(|step| (step.from_s, step.goodput, step.p99_us)).collect()
+        };
+        assert_eq!(seen(&whole), [(0.0, Some(2.0), Some(6.0)), (5.0, Some(10.0), None)]);
+        let [first, second] = whole;
+        let short = [first, round(&[(5.0, Some(3.0))]), second];
+        assert_eq!(seen(&short), [(0.0, Some(3.0), Some(5.0)), (5.0, None, None)]);
+        assert_eq!(seen(&[]), []);
+    }
 
     #[test]
     fn steps_after_the_end_are_not_told_and_the_last_may_be_short() {

@@ -16,7 +16,7 @@ use super::usage::Usage;
 pub struct Report {
     /// Calls due per second of the measuring time.
     pub offered_rps: f64,
-    /// Good answers per second, from the first call's due time to the last answer.
+    /// Good answers per second, from the first call's due time to the last answer, but at least of the measuring time.
     pub achieved_rps: f64,
     /// The same, by the name it has in steps, in seconds, and in what is asserted.
     pub goodput: f64,
@@ -60,8 +60,8 @@ pub struct Report {
     pub tool: String,
     /// Connections, each to a server of its own.
     pub connections: usize,
-    /// The version of MCP that was asked for.
-    pub protocol: &'static str,
+    /// The version of MCP that the server agreed to; nothing, if it named none.
+    pub protocol: Option<String>,
     /// Calls in flight of a closed loop.
     pub in_flight: Option<usize>,
     /// The measuring time in seconds: how long calls could become due.
@@ -89,7 +89,7 @@ pub struct ServerUse {
     pub rss_mb_end: Option<f64>,
     /// The most memory that was seen, looking twice a second.
     pub rss_mb_peak: Option<f64>,
-    /// CPU microseconds per answered call.
+    /// CPU microseconds per answered call; nothing, when it was less than a tick of the system's clock in all.
     pub cpu_us_per_call: Option<f64>,
     /// CPU time as a part of the time that passed: 100 is one core.
     pub cpu_percent: Option<f64>,
@@ -134,10 +134,12 @@ impl Report {
             Mode::Closed { in_flight } => ("closed", None, Some(in_flight)),
         };
         let (first_errors, other_errors) = record.seen();
+        // A few quick answers, or answers to the first calls only, would else be more than was asked for.
+        let goodput = per_second(good, span(record).max(counted.time));
         Self {
             offered_rps: per_second(sent, counted.time),
-            achieved_rps: per_second(good, span(record)),
-            goodput: per_second(good, span(record)),
+            achieved_rps: goodput,
+            goodput,
             goodput_percent: if sent == 0 { 0.0 } else { rounded(good as f64 * 100.0 / sent as f64) },
             good,
             sent,
@@ -158,7 +160,7 @@ impl Report {
             arrivals,
             tool: plan.tools(),
             connections: plan.connections,
-            protocol: plan.protocol.version(),
+            protocol: None,
             in_flight,
             duration_s: rounded(counted.time.as_secs_f64()),
             generator: Generator {
@@ -187,7 +189,10 @@ impl ServerUse {
             rss_mb_start: watched.start.map(|usage| megabytes(usage.rss_bytes)),
             rss_mb_end: watched.end.filter(|usage| usage.rss_bytes > 0).map(|usage| megabytes(usage.rss_bytes)),
             rss_mb_peak: watched.start.map(|_| megabytes(watched.peak_bytes)),
-            cpu_us_per_call: cpu.filter(|_| answered > 0).map(|cpu| rounded(cpu * 1e6 / answered as f64)),
+            // Less than a tick is too little to be divided: 0 would say that calls cost nothing.
+            cpu_us_per_call: cpu
+                .filter(|cpu| answered > 0 && *cpu > 0.0)
+                .map(|cpu| rounded(cpu * 1e6 / answered as f64)),
             cpu_percent: cpu
                 .filter(|_| !watched.elapsed.is_zero())
                 .map(|cpu| rounded(cpu * 100.0 / watched.elapsed.as_secs_f64())),
@@ -209,4 +214,44 @@ pub(super) fn per_second(count: u64, time: Duration) -> f64 {
 /// To three digits behind the point: what is behind them is noise.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorder::Place;
+    use super::super::wire::Outcome;
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// Of ten calls that were due in the first ten milliseconds of `time`, the last of them answered at `last_ms`.
+    fn report(time: Duration, last_ms: u64, cpu_ms: u64) -> Report {
+        let plan = Plan::new(Mode::Closed { in_flight: 1 }, super::super::plan::Call::new("t", &Default::default()));
+        let mut record = Recorder::new(1, 1);
+        let place = Place { call: 0, part: 0 };
+        (0..10).for_each(|ms| record.sent(place, ms * MS, ms * MS));
+        (0..10).for_each(|ms| record.answered(place, Outcome::Good, ms * MS, (last_ms - 9 + ms) * MS));
+        let at = |cpu_ms| Some(Usage { cpu: Duration::from_millis(cpu_ms), rss_bytes: 1 });
+        let watched = Watched { start: at(500), end: at(500 + cpu_ms), elapsed: time, ..Watched::default() };
+        Report::new(&plan, &Counted { record: &record, open: 0, time }, &watched)
+    }
+
+    #[test]
+    fn no_more_is_achieved_than_was_offered() {
+        let quick = report(Duration::from_secs(1), 10, 0);
+        assert_eq!((quick.offered_rps, quick.achieved_rps, quick.goodput), (10.0, 10.0, 10.0));
+        let slow = report(Duration::from_secs(1), 4000, 0);
+        assert_eq!(
+            (slow.offered_rps, slow.achieved_rps, slow.goodput),
+            (10.0, 2.5, 2.5),
+            "late answers take their time"
+        );
+    }
+
+    #[test]
+    fn less_than_a_tick_of_cpu_is_no_cost_of_a_call() {
+        let of = |cpu_ms| report(Duration::from_secs(1), 10, cpu_ms).server;
+        assert_eq!((of(0).cpu_s, of(0).cpu_us_per_call), (Some(0.0), None));
+        assert_eq!((of(10).cpu_s, of(10).cpu_us_per_call), (Some(0.01), Some(1000.0)));
+    }
 }

@@ -62,7 +62,7 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 /// Standard input, output and error of the command are replaced by pipes, and it gets a process group of its own.
 ///
 /// # Errors
-/// When nothing could be measured. A server that dies while it is measured is no error: the report says so.
+/// When nothing could be measured, or it was stopped before anything was. A server that dies while it is measured is no error: the report says so.
 pub fn run(plan: &Plan, server: &mut Command, observer: &mut Observer<'_>) -> Result<Report, LoadError> {
     plan.check().map_err(LoadError::Plan)?;
     let mut run = Run { plan, epoch: Instant::now(), connections: Vec::new(), counts_from_ns: u64::MAX, series: None };
@@ -74,7 +74,7 @@ pub fn run(plan: &Plan, server: &mut Command, observer: &mut Observer<'_>) -> Re
     for connection in &mut run.connections {
         connection.open(plan, &mut || observer(&starting))?;
     }
-    Ok(run.measure(observer))
+    run.measure(observer)
 }
 
 struct Run<'a> {
@@ -87,7 +87,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn measure(mut self, observer: &mut Observer<'_>) -> Report {
+    fn measure(mut self, observer: &mut Observer<'_>) -> Result<Report, LoadError> {
         let span = self.begin();
         let mut watched = Watched::default();
         let mut stopped = self.watch(Phase::WarmUp, span.counts_from_ns, &mut watched, observer).is_break();
@@ -104,7 +104,8 @@ impl Run<'_> {
         self.end_second(&watched);
         watched.elapsed = began.0.elapsed();
         watched.own_cpu = usage::own_cpu().zip(began.1).map(|(end, start)| end.saturating_sub(start));
-        self.report(&watched, stopped)
+        let report = self.report(&watched, stopped);
+        if stopped && report.sent == 0 { Err(LoadError::Stopped) } else { Ok(report) }
     }
 
     fn begin(&mut self) -> Span {
@@ -203,6 +204,8 @@ impl Run<'_> {
         let mut report = Report::new(self.plan, &Counted { record: &record, open, time }, watched);
         report.series = self.series.take().map(Series::into_seconds).unwrap_or_default();
         report.stopped = stopped;
+        // All are the same command, and agree to the same.
+        report.protocol = self.connections.first().and_then(|first| first.protocol.clone());
         report.ended_early = self.connections.iter_mut().find_map(Connection::ended_early);
         report
     }

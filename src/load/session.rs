@@ -38,14 +38,15 @@ pub(super) enum Failure {
     },
 }
 
-/// Opens the session and makes each call of `plan` once. `observe` is asked whether to go on.
+/// Opens the session and makes each call of `plan` once; returns the version that is spoken, if the server named one.
+/// `observe` is asked whether to go on.
 pub(super) fn open(
     exchange: &Exchange,
     plan: &Plan,
     share: Share,
     observe: &mut dyn FnMut() -> ControlFlow<()>,
-) -> Result<(), Failure> {
-    greet(exchange, plan.protocol, observe)?;
+) -> Result<Option<String>, Failure> {
+    let version = greet(exchange, plan.protocol, observe)?;
     let mut requests = Requests::new(plan, share);
     for (position, call) in plan.calls.iter().enumerate() {
         let trial = requests.trial(position, TRIAL);
@@ -57,11 +58,15 @@ pub(super) fn open(
         let known = list.map(|list| names(&list)).unwrap_or_default();
         return Err(Failure::Known(why(call, what, &known)));
     }
-    Ok(())
+    Ok(version)
 }
 
-/// The handshake, or what versions without one have to see who is there.
-fn greet(exchange: &Exchange, protocol: Protocol, observe: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), Failure> {
+/// The handshake, or what versions without one have to see who is there; returns the version that is spoken.
+fn greet(
+    exchange: &Exchange,
+    protocol: Protocol,
+    observe: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<Option<String>, Failure> {
     let has_handshake = protocol.meta().is_none();
     let hello = if has_handshake {
         let params = json!({
@@ -78,10 +83,12 @@ fn greet(exchange: &Exchange, protocol: Protocol, observe: &mut dyn FnMut() -> C
         let version = protocol.version();
         return Err(Failure::Known(LoadError::Handshake { error, version }));
     }
-    if has_handshake {
-        exchange.write(&wire::notification("notifications/initialized"));
+    if !has_handshake {
+        // Every request says which it is, and this one was accepted.
+        return Ok(Some(protocol.version().to_owned()));
     }
-    Ok(())
+    exchange.write(&wire::notification("notifications/initialized"));
+    Ok(welcome["result"]["protocolVersion"].as_str().map(str::to_owned))
 }
 
 fn why(call: &Call, what: String, known: &[String]) -> LoadError {

@@ -5,7 +5,7 @@ use std::fmt::{Display, Formatter, Result};
 use super::columns::columns;
 use super::compare::{COMPARED, Comparison, Ratio};
 use super::metric::Metric;
-use super::parts::{CallShare, Step};
+use super::parts::{CallShare, Step, StepMedian};
 use super::report::{Generator, Report, ServerUse};
 use super::times::Latency;
 
@@ -74,7 +74,8 @@ impl Display for Comparison {
         if self.stopped {
             writeln!(f, "stopped before its time, as asked; the figures are of the rounds that were complete")?;
         }
-        Ok(())
+        let rows = compared_step_rows(self);
+        if rows.len() > 1 { write!(f, "\n{}", columns(&rows)) } else { Ok(()) }
     }
 }
 
@@ -118,6 +119,24 @@ fn step_rows(steps: &[Step]) -> Vec<Vec<String>> {
         vec![format!("{} to {}", step.from_s, step.to_s), offered, goodput, p50, p99, shed, errors, lost]
     };
     std::iter::once(heading.map(str::to_owned).to_vec()).chain(steps.iter().map(row)).collect()
+}
+
+/// For each step the load, and the medians of every server.
+fn compared_step_rows(comparison: &Comparison) -> Vec<Vec<String>> {
+    let columns_of = |name: &str| [format!("{name} good/s"), format!("{name} p99")];
+    let names = comparison.servers.iter().flat_map(|server| columns_of(&harmless(&server.name)));
+    let heading = ["seconds", "offered/s"].map(str::to_owned).into_iter().chain(names).collect();
+    let row = |servers: Vec<Option<&StepMedian>>| {
+        let step = servers.iter().flatten().next();
+        let load = step.map(|step| [format!("{} to {}", step.from_s, step.to_s), format!("{:.1}", step.offered)]);
+        let medians = servers.into_iter().flat_map(|step| {
+            let goodput = step.and_then(|step| step.goodput).map(|rate| format!("{rate:.1}"));
+            let p99 = step.and_then(|step| step.p99_us).map(time);
+            [goodput, p99].map(|cell| cell.unwrap_or("-".to_owned()))
+        });
+        load.into_iter().flatten().chain(medians).collect()
+    };
+    std::iter::once(heading).chain(comparison.steps().into_iter().map(row)).collect()
 }
 
 fn call_rows(calls: &[CallShare]) -> Vec<Vec<String>> {
@@ -176,9 +195,9 @@ fn cpu(server: &ServerUse) -> String {
     let Some(cpu) = server.cpu_s else {
         return "CPU unknown: the server is gone, or the system has no /proc".to_owned();
     };
-    let per_call = server.cpu_us_per_call.map(|us| format!(", {} per call", time(us))).unwrap_or_default();
+    let per_call = server.cpu_us_per_call.map_or("-".to_owned(), time);
     let percent = server.cpu_percent.map(|percent| format!(", {percent:.0} % of one core")).unwrap_or_default();
-    format!("{cpu:.2} s CPU{per_call}{percent}")
+    format!("{cpu:.2} s CPU, {per_call} per call{percent}")
 }
 
 fn memory(server: &ServerUse) -> String {

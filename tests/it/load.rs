@@ -206,7 +206,7 @@ fn a_server_that_cannot_be_measured_ends_with_69_and_says_why() {
         (&["--tool", "one", "--", "sh", "-c", &broken], &["first call of one", "no such tool"]),
         (&["--", "/no/such/program"], &["/no/such/program"]),
         (&["--", "sh", "-c", "echo boom >&2; exit 7"], &["handshake", "boom", "exit status: 7"]),
-        (&["--", "sh", "-c", refuse], &["handshake", "too old"]),
+        (&["--", "sh", "-c", refuse], &["handshake", "2025-06-18", "too old", "--protocol"]),
     ] {
         let ran = run(&mut generator(args));
         assert_eq!((ran.code, ran.stdout.as_str()), (69, ""), "{args:?}: {}", ran.stderr);
@@ -251,6 +251,51 @@ fn ctrl_c_stops_sending_and_reports_what_was_measured() {
     assert_eq!((output.status.code(), &report["stopped"], &report["lost"]), (Some(0), &true.into(), &0.into()));
     assert_eq!(report["sent"], report["answered"], "{report}");
     assert!(report["answered"].as_u64().unwrap() >= 9, "{report}");
+}
+
+#[test]
+fn ctrl_c_in_the_warm_up_measures_nothing_and_nothing_holds() {
+    let sandbox = Sandbox::new();
+    let script = fake(r#"if [ $n = 10 ]; then : > "$0"; fi; good "$id""#);
+    for load in [["--rate", "100"], ["--in-flight", "1"]] {
+        let marker = sandbox.path(load[0]);
+        let mut command = generator(&["--json", "--warm-up", "10m", "--assert", "errors==0", "--assert", "lost==0"]);
+        let command = command.args(load).args(["--", "sh", "-c", &script]).arg(&marker);
+        let generator = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        eventually("the tenth call", || marker.exists());
+        assert!(Command::new("kill").args(["-INT", &generator.id().to_string()]).status().unwrap().success());
+        let output = generator.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(69), &b""[..]), "{said}");
+        assert!(said.contains("before anything was measured") && said.contains("--warm-up"), "{said}");
+    }
+}
+
+#[test]
+fn nothing_that_was_asserted_holds_of_a_server_that_ended_in_the_warm_up() {
+    let script = fake(r#"if [ $n = 20 ]; then exit 3; fi; good "$id""#);
+    let args = ["--json", "--rate", "200", "--warm-up", "10m", "--assert", "errors==0", "--", "sh", "-c", &script];
+    let ran = run(&mut generator(&args));
+    let report = ran.report();
+    assert_eq!((ran.code, &report["sent"], &report["asserts"][0]["holds"]), (2, &0.into(), &false.into()), "{report}");
+    assert!(ran.stderr.contains("exit status: 3") && ran.stderr.contains("DOES NOT HOLD"), "{}", ran.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_a_closed_pipe_is_not() {
+    let script = fake(r#"good "$id""#);
+    let args = ["--in-flight", "1", "--duration", "100ms", "--warm-up", "0s", "--", "sh", "-c", &script];
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for (stdout, part) in [(Stdio::from(full), "standard output"), (Stdio::from(closed), "")] {
+        let mut command = generator(&args);
+        let output = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(74), "{said}");
+        assert!(said.contains(part) && said.is_empty() == part.is_empty(), "{said}");
+    }
 }
 
 #[test]

@@ -60,6 +60,37 @@ fn a_comparison_is_a_table_too() {
 }
 
 #[test]
+fn steps_are_compared_part_by_part() {
+    let sandbox = Sandbox::new();
+    let page = sandbox.path("page.html");
+    let [a, b] = ["a", "b"].map(|name| compared(name, r#"good "$id""#, ""));
+    let args = ["--steps", "100,200", "--duration", "200ms", "--warm-up", "0s", "--rounds", "1", "--call", "one"];
+    let ran = run(generator(&args).args(["--compare", &a, "--compare", &b, "--html"]).arg(&page));
+    assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+    let rows: Vec<Vec<&str>> =
+        ran.stdout.lines().skip_while(|line| !line.is_empty()).map(|line| line.split("  ").collect()).collect();
+    let cells = |row: &[&str]| -> Vec<String> {
+        row.iter().map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect()
+    };
+    assert_eq!(cells(&rows[1]), ["seconds", "offered/s", "a good/s", "a p99", "b good/s", "b p99"], "{}", ran.stdout);
+    for (row, times, rate) in [(&rows[2], "0 to 0.1", "100.0"), (&rows[3], "0.1 to 0.2", "200.0")] {
+        let row = cells(row);
+        assert_eq!([&row[..3], &row[4..5]].concat(), [times, rate, rate, rate], "{}", ran.stdout);
+    }
+    let page = std::fs::read_to_string(page).unwrap();
+    for part in ["Goodput by load", "Latency by load", "<th>b good/s</th>", "0.1 to 0.2 s"] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    let ran = run(generator(&args).args(["--compare", &a, "--compare", &b, "--json"]));
+    for server in ran.report()["servers"].as_array().unwrap() {
+        let goodput: Vec<f64> =
+            server["steps"].as_array().unwrap().iter().map(|step| step["goodput"].as_f64().unwrap()).collect();
+        assert_eq!(goodput, [100.0, 200.0], "{server}");
+        assert!(server["steps"][0]["p99_us"].is_f64(), "{server}");
+    }
+}
+
+#[test]
 fn a_server_that_cannot_be_compared_is_named() {
     let good = compared("good", r#"good "$id""#, "");
     let args = ["--compare", &good, "--compare", "bad=/no/such/program", "--duration", "100ms", "--warm-up", "0s"];

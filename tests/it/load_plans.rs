@@ -148,6 +148,19 @@ fn both_eras_are_spoken() {
 }
 
 #[test]
+fn the_version_that_the_server_agreed_to_is_told() {
+    for (answer, told) in [(r#""protocolVersion":"2024-11-05","#, Value::from("2024-11-05")), ("", Value::Null)] {
+        let script = fake(r#"good "$id""#).replace(r#""protocolVersion":"2025-06-18","#, answer);
+        let args = ["--json", "--in-flight", "1", "--duration", "100ms", "--warm-up", "0s"];
+        let ran = run(generator(&args).args(["--", "sh", "-c", &script]));
+        assert_eq!((ran.code, &ran.report()["protocol"]), (0, &told), "{}\n{}", ran.stdout, ran.stderr);
+    }
+}
+
+/// A list of files, as good as any.
+const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
+#[test]
 fn what_cannot_be_followed_ends_with_64_and_says_what_to_write() {
     for (args, part) in [
         (&["--ramp", "1k"][..], "1k..50k"),
@@ -162,6 +175,9 @@ fn what_cannot_be_followed_ends_with_64_and_says_what_to_write() {
         (&["--args", r#"{"path":"{{fiel}}"}"#], "{{file}}"),
         (&["--args", r#"{"path":"{{file}}"}"#], "--files"),
         (&["--files", "/no/such/list"], "one path per line"),
+        (&["--files", FILES], "{{file}}"),
+        (&["--files", FILES, "--compare", "a=cat", "--compare", "b=cat", "--call", "one"], "{{file}}"),
+        (&["--compare", "a=cat", "--compare", "b=cat", "--call", "a: one"], "--call 'b: "),
         (&["--call", "x*one"], "weight"),
         (&["--call", "one {"], "is not JSON"),
         (&["--call", "one", "--tool", "two"], "--tool"),

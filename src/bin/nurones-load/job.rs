@@ -42,11 +42,13 @@ impl Job {
         let contenders = args.compare.iter().map(|compared| {
             let mut server = Command::new(&compared.command[0]);
             server.args(&compared.command[1..]);
+            check_calls(args, &compared.name)?;
             let plan = Plan { calls: calls(args, Some(&compared.name), None), ..plan.clone() };
             plan.check()?;
             Ok(Contender { name: compared.name.clone(), server, plan })
         });
         let contenders = contenders.collect::<Result<Vec<Contender>, String>>()?;
+        check_files(args, &contenders)?;
         Ok(Self { contenders, is_comparison: true, _folder: None })
     }
 
@@ -54,8 +56,9 @@ impl Job {
         let (server, folder) = single_server(args).map_err(|problem| Refused(Exit::Unavailable, problem))?;
         let plan = Plan { calls: calls(args, None, folder.as_ref()), ..plan };
         plan.check()?;
-        let contender = Contender { name: String::new(), server, plan };
-        Ok(Self { contenders: vec![contender], is_comparison: false, _folder: folder })
+        let contenders = vec![Contender { name: String::new(), server, plan }];
+        check_files(args, &contenders)?;
+        Ok(Self { contenders, is_comparison: false, _folder: folder })
     }
 }
 
@@ -71,6 +74,29 @@ fn check_names(args: &Args, names: &[&str]) -> Result<(), String> {
         }
     }
     args.asserts.iter().try_for_each(|claim: &Claim| claim.check(names))
+}
+
+/// Among calls that are named, `server` must not be left with one that nobody named.
+fn check_calls(args: &Args, server: &str) -> Result<(), String> {
+    let is_for = |name: Option<&str>| name.is_none_or(|name| name == server);
+    if args.calls.is_empty() || args.calls.iter().any(|named| is_for(named.server.as_deref())) {
+        return Ok(());
+    }
+    Err(format!(
+        "there is no call for {server:?}; add --call '{server}: TOOL JSON', or one without a name for every server"
+    ))
+}
+
+/// Files that nothing names would not be read, and nobody would know.
+fn check_files(args: &Args, contenders: &[Contender]) -> Result<(), String> {
+    let mut calls = contenders.iter().flat_map(|contender| &contender.plan.calls);
+    if args.files.is_none() || calls.any(|call| call.arguments.need_files()) {
+        return Ok(());
+    }
+    let example = r#"--args '{"path":"{{file}}"}'"#;
+    Err(format!(
+        "no call has a {{{{file}}}} that --files could stand for; write one, as in {example}, or leave --files out"
+    ))
 }
 
 /// All but the calls.

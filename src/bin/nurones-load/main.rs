@@ -10,7 +10,7 @@ mod progress;
 mod words;
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,7 +60,11 @@ fn work(args: &Args) -> Result<Exit, Refused> {
         })?;
     }
     let text = if args.json { measured.json(&verdicts) } else { measured.table(&verdicts) };
-    if print(text.as_bytes()).is_err() {
+    if let Err(error) = print(text.as_bytes()) {
+        // Who closed a pipe knows.
+        if error.kind() != ErrorKind::BrokenPipe {
+            complain(&format!("cannot write the result to standard output: {error}; send it where there is room"));
+        }
         return Ok(Exit::ClientGone);
     }
     if args.json {

@@ -115,8 +115,10 @@ fn one(out: &mut String, sheet: &Sheet<'_>, report: &Report) {
 fn several(out: &mut String, sheet: &Sheet<'_>, comparison: &Comparison) {
     out.push_str(&grid::compared(comparison));
     out.push_str(&grid::verdicts(sheet.verdicts));
-    out.push_str("<p class=\"about\">The pictures show of each server the round whose goodput is in the middle.</p>\n");
+    out.push_str("<p class=\"about\">The pictures show of each server the round whose goodput is in the middle, if ");
+    out.push_str("they say nothing else.</p>\n");
     draw(out, &pictures::of_several(&sheet.subjects, comparison));
+    out.push_str(&grid::compared_steps(comparison));
     for subject in &sheet.subjects {
         let _ = writeln!(out, "<h2>{}: {}</h2>", escaped(&subject.name), escaped(&subject.report.tool));
         out.push_str(&grid::details(subject.report));

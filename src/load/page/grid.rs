@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::claim::Verdict;
 use super::super::compare::{COMPARED, Comparison};
 use super::super::metric::Metric;
-use super::super::parts::{CallShare, Step};
+use super::super::parts::{CallShare, Step, StepMedian};
 use super::super::report::Report;
 use super::super::table::time;
 use super::pictures::class;
@@ -14,7 +14,7 @@ use super::text::{escaped, grouped};
 /// A table: headings, and rows of which the first cell is a name.
 fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut out = String::from("<div class=\"scroll\"><table>\n<tr>");
-    headings.iter().for_each(|heading| out.push_str(&format!("<th>{heading}</th>")));
+    headings.iter().for_each(|heading| out.push_str(&format!("<th>{}</th>", escaped(heading))));
     out.push_str("</tr>\n");
     for row in rows {
         out.push_str("<tr>");
@@ -138,6 +138,27 @@ pub(super) fn steps(steps: &[Step]) -> String {
     };
     let headings = ["step", "offered/s", "good/s", "p50", "p99", "shed", "errors", "lost"];
     format!("<h2>Steps</h2>\n{}", table(&headings, &steps.iter().map(row).collect::<Vec<_>>()))
+}
+
+/// What became of each step, server beside server.
+pub(super) fn compared_steps(comparison: &Comparison) -> String {
+    let row = |servers: Vec<Option<&StepMedian>>| {
+        let step = servers.iter().flatten().next();
+        let load = step.map(|step| [format!("{} to {} s", step.from_s, step.to_s), grouped(step.offered)]);
+        let medians = servers.into_iter().flat_map(|step| {
+            let goodput = step.and_then(|step| step.goodput);
+            [goodput.map_or("–".to_owned(), grouped), shown_time(step.and_then(|step| step.p99_us))]
+        });
+        load.into_iter().flatten().chain(medians).collect()
+    };
+    let rows: Vec<Vec<String>> = comparison.steps().into_iter().map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns_of = |name: &str| [format!("{name} good/s"), format!("{name} p99")];
+    let names: Vec<String> = comparison.servers.iter().flat_map(|server| columns_of(&server.name)).collect();
+    let headings: Vec<&str> = ["step", "offered/s"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    format!("<h2>Steps: the medians of the rounds</h2>\n{}", table(&headings, &rows))
 }
 
 /// What became of each call of a mix.

@@ -2,6 +2,7 @@
 //! of each step.
 
 use super::super::compare::Comparison;
+use super::super::parts::StepMedian;
 use super::super::report::Report;
 use super::super::series::Second;
 use super::axis::{Kind, Scale};
@@ -22,7 +23,7 @@ pub(super) fn of_one(report: &Report) -> Vec<Chart> {
         |label: &str, class: &str, of: fn(&Second) -> Option<f64>| line(label, class, over_time(report, of));
     let sheds = report.shed > 0;
     vec![
-        percentiles(vec![line("good answers", "good", curve(report))]),
+        percentiles(vec![line("good answers", "good", curve(report))], report.mode),
         Chart {
             title: "Throughput over time",
             about: "calls per second; answers stand where they came",
@@ -55,7 +56,7 @@ pub(super) fn of_several(subjects: &[Subject<'_>], comparison: &Comparison) -> V
     let curves = subjects.iter().enumerate();
     let curves = curves.map(|(index, subject)| line(&subject.name, &class(index), curve(subject.report))).collect();
     vec![
-        percentiles(curves),
+        percentiles(curves, subjects.first().map_or("open", |subject| subject.report.mode)),
         Chart {
             title: "Goodput over time",
             about: "good answers per second, where they came",
@@ -64,10 +65,32 @@ pub(super) fn of_several(subjects: &[Subject<'_>], comparison: &Comparison) -> V
             lines: each(|s| Some(s.good)),
         },
         latency_over_time(each(|s| s.p99_us)),
+        Chart {
+            title: "Goodput by load",
+            about: "for each step: good answers per second, the median of the rounds",
+            x: OFFER,
+            y: RATE,
+            lines: by_offer(comparison, |step| step.goodput),
+        },
+        Chart {
+            title: "Latency by load",
+            about: "for each step: p99 of good answers, the median of the rounds",
+            x: OFFER,
+            y: LATENCY,
+            lines: by_offer(comparison, |step| step.p99_us),
+        },
         memory(each(|s| s.rss_mb)),
         cpu(each(|s| s.cpu_percent)),
         rounds(comparison),
     ]
+}
+
+/// A line for each server.
+fn by_offer(comparison: &Comparison, of: fn(&StepMedian) -> Option<f64>) -> Vec<Line> {
+    let lines = comparison.servers.iter().enumerate().map(|(index, server)| {
+        line(&server.name, &class(index), server.steps.iter().map(|step| (step.offered, of(step))).collect())
+    });
+    lines.collect()
 }
 
 /// A single round would be a point, which says no more than the table.
@@ -104,8 +127,12 @@ fn over_time(report: &Report, of: fn(&Second) -> Option<f64>) -> Vec<(f64, Optio
     report.series.chunks(together).filter_map(point).collect()
 }
 
-fn percentiles(lines: Vec<Line>) -> Chart {
-    let about = "how many of the good answers took at most that long, counted from when the call was due";
+/// Latency counts from when a call was due, if the clock decided that.
+fn percentiles(lines: Vec<Line>, mode: &str) -> Chart {
+    let about = match mode {
+        "closed" => "how many of the good answers took at most that long, counted from when the call was sent",
+        _ => "how many of the good answers took at most that long, counted from when the call was due",
+    };
     Chart { title: "Latency by percentile", about, x: (Scale::Nines, Kind::Quantile), y: LATENCY, lines }
 }
 
@@ -141,4 +168,16 @@ fn latency_by_offer(report: &Report) -> Chart {
         line("p99", "shed", steps().map(|step| (step.offered, step.p99_us)).collect()),
     ];
     Chart { title: "Latency by load", about: "for each step: of good answers", x: OFFER, y: LATENCY, lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_counts_from_where_the_loop_counts_it() {
+        for (mode, from) in [("open", "the call was due"), ("closed", "the call was sent")] {
+            assert!(percentiles(Vec::new(), mode).about.ends_with(from), "{mode}");
+        }
+    }
 }
