@@ -106,8 +106,9 @@ Ctrl-C stops sending, waits for what is in flight, and reports; a second one end
 
 Exit codes:
   0 measured, every call answered   1 calls were lost, or a server ended
-  2 what was asserted does not hold   64 usage   69 a server does not start, or a first call fails
-  74 nobody reads standard output";
+  2 what was asserted does not hold   64 usage
+  69 nothing was measured: a server does not start, a first call fails, or it was stopped too early
+  74 standard output cannot be written";
 
 /// How the calls of an open loop are spaced.
 #[derive(Debug, Clone, Copy, ValueEnum)]
