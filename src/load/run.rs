@@ -62,7 +62,8 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 /// Standard input, output and error of the command are replaced by pipes, and it gets a process group of its own.
 ///
 /// # Errors
-/// When nothing could be measured, or it was stopped before anything was. A server that dies while it is measured is no error: the report says so.
+/// When nothing could be measured, or it was stopped before anything was. A server that dies while it is measured is no
+/// error: the report says so.
 pub fn run(plan: &Plan, server: &mut Command, observer: &mut Observer<'_>) -> Result<Report, LoadError> {
     plan.check().map_err(LoadError::Plan)?;
     let mut run = Run { plan, epoch: Instant::now(), connections: Vec::new(), counts_from_ns: u64::MAX, series: None };
