@@ -20,6 +20,7 @@
 //! - [`actors`]: supervisors, lanes, workers. Knows no JSON-RPC.
 //! - [`mcp`]: the protocol over stdio.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
+//! - [`keyed`]: calls that are made once, however often they are asked for. [`private_folder`]: where such things are kept.
 //! - [`load`]: the load generator. Knows MCP's wire and nothing else of ours.
 //! - [`failpoint`]: where fault drills make the server fail on purpose. [`drill`]: those drills, which know the server
 //!   from outside only.
@@ -40,8 +41,10 @@ pub mod drill;
 pub mod failpoint;
 pub mod fields;
 pub mod frame;
+pub mod keyed;
 pub mod load;
 pub mod mcp;
+pub mod private_folder;
 pub mod runtime;
 pub mod server;
 pub mod telemetry;

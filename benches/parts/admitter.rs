@@ -10,6 +10,7 @@ use nurones_mcp::actors::shared::Shared;
 use nurones_mcp::actors::supervision_log::SupervisionLog;
 use nurones_mcp::actors::tool_table::{ToolEntry, ToolTable};
 use nurones_mcp::config::{Config, Flags};
+use nurones_mcp::keyed::Keyed;
 use nurones_mcp::mcp::admission;
 use nurones_mcp::runtime;
 use nurones_mcp::wasi::catalogue::Catalogue;
@@ -38,7 +39,8 @@ impl Admitter {
         let table = ToolTable::new(catalogue, &config.supervision, &config.performance, &log);
         let context = Context::new(config.frame_defaults.clone(), config.context_engine);
         let policy = Arc::new(config.policy.clone());
-        Self { runtime, shared: Shared::new(loader, policy, table, context, log, config.supervision) }
+        let keyed = Keyed::new(None, config.keyed);
+        Self { runtime, shared: Shared::new(loader, policy, table, context, log, keyed, config.supervision) }
     }
 
     /// What each call is made with.

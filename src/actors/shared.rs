@@ -17,6 +17,7 @@ use super::event_bus::EventBus;
 use super::supervision_log::{Record, SupervisionLog};
 use super::tool_table::{ToolEntry, ToolTable};
 use crate::config::SupervisionPolicy;
+use crate::keyed::Keyed;
 use crate::wasi::engine::Engine;
 use crate::wasi::loader::Loader;
 use crate::wasi::sandbox::Policy;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub census: Census,
     /// What was started, what ended, and why.
     pub log: SupervisionLog,
+    /// Calls that are made once, however often they are asked for.
+    pub keyed: Keyed,
     /// When to restart, when to leave alone.
     pub supervision: SupervisionPolicy,
     stopping: AtomicBool,
@@ -55,6 +58,7 @@ impl Shared {
         table: ToolTable,
         context: Context,
         log: SupervisionLog,
+        keyed: Keyed,
         supervision: SupervisionPolicy,
     ) -> Self {
         Self {
@@ -66,6 +70,7 @@ impl Shared {
             bus: EventBus::default(),
             census: Census::new(log.clone()),
             log,
+            keyed,
             supervision,
             stopping: AtomicBool::new(false),
             interrupt: CancellationToken::new(),

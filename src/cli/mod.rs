@@ -55,6 +55,7 @@ Environment (a flag wins over it, it wins over the config file):
   NURONES_SUPERVISION_LOG=F   like --supervision-log
   NURONES_MAX_INFLIGHT=N      requests in flight before calls are refused (2048)
   NURONES_CACHE_DIR=DIR       where compiled modules are kept (~/.cache/nurones-mcp/modules)
+  NURONES_STATE_DIR=DIR       like --state-dir
   OTEL_EXPORTER_OTLP_ENDPOINT=URL  send a span per tool call there: OTLP over http:// (off)
   NURONES_LOG=FILTER          log on standard error, for example `debug` or `nurones_mcp=debug`
 
@@ -83,6 +84,9 @@ struct Options {
     /// Append what is started, what ends and why to FILE, one JSON object per line.
     #[arg(long, global = true, value_name = "FILE")]
     supervision_log: Option<PathBuf>,
+    /// Keep in DIR what outlives the server: the answers of calls with idempotency keys (~/.local/state/nurones-mcp).
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Whether the context engine is on; recorded for now.
     #[arg(long, global = true, value_name = "on|off")]
     context_engine: Option<String>,
@@ -100,6 +104,7 @@ impl Options {
             fs_allowlist: self.fs_allowlist,
             supervision_log: self.supervision_log,
             context_engine: self.context_engine,
+            state_dir: self.state_dir,
             no_cache: self.no_cache,
         };
         let cwd = std::env::current_dir()

@@ -43,6 +43,16 @@ pub const CODEL_INTERVAL: Duration = Duration::from_millis(300);
 /// two are then read together, and a third of the CPU is saved.
 pub const COALESCE: Duration = Duration::from_micros(200);
 
+/// How long an idempotency key and its answer are kept: retries come within minutes, but a client may be a laptop that
+/// was closed.
+pub const KEY_TTL: Duration = Duration::from_secs(86_400);
+
+/// Idempotency keys that are kept; about 300 bytes each, besides their answers.
+pub const KEYS: u64 = 100_000;
+
+/// Bytes of an answer that is kept under its key.
+pub const KEY_ANSWER_BYTES: usize = 1 << 20;
+
 /// Bytes of a request id kept as a string.
 pub const ID_BYTES: usize = 1024;
 

@@ -28,6 +28,10 @@ pub struct ConfigFile {
     pub codel_interval: Option<Duration>,
     pub coalesce: Option<Duration>,
     pub supervision: SupervisionPolicy,
+    pub state: Option<PathBuf>,
+    pub key_ttl: Option<Duration>,
+    pub keys: Option<u64>,
+    pub key_answer_kb: Option<u64>,
     pub drain: Option<Duration>,
     pub interrupt: Option<Duration>,
     pub cache: Option<bool>,
@@ -111,6 +115,16 @@ impl ConfigFile {
             file.log_keep = supervision.integer("logKeep", 1..=1000);
             file.supervision.read(supervision);
             supervision.refuse_unknown();
+        });
+        fields.nested("state", |state| {
+            file.state = state.string("dir").map(PathBuf::from);
+            state.refuse_unknown();
+        });
+        fields.nested("idempotency", |idempotency| {
+            file.key_ttl = idempotency.integer("ttlS", 1..=31_536_000).map(Duration::from_secs);
+            file.keys = idempotency.integer("maxKeys", 1..=10_000_000);
+            file.key_answer_kb = idempotency.integer("maxAnswerKb", 1..=65_536);
+            idempotency.refuse_unknown();
         });
         fields.nested("shutdown", |shutdown| {
             file.drain = millis(shutdown, "drainMs");

@@ -12,5 +12,7 @@ mod file;
 mod resolve;
 mod supervision;
 
-pub use resolve::{CodelPolicy, Compiling, Config, ConfigError, Flags, LogRotation, Performance, Shutdown, VARIABLES};
+pub use resolve::{
+    CodelPolicy, Compiling, Config, ConfigError, Flags, KeyPolicy, LogRotation, Performance, Shutdown, VARIABLES,
+};
 pub use supervision::{BreakerPolicy, RestartKind, SupervisionPolicy};

@@ -13,12 +13,13 @@ use crate::wasi::catalogue::ManifestFolder;
 use crate::wasi::sandbox::{Grant, Policy};
 
 /// The environment variables that are read here.
-pub const VARIABLES: [&str; 7] = [
+pub const VARIABLES: [&str; 8] = [
     "NURONES_CONFIG",
     "NURONES_TOOLS",
     "NURONES_SUPERVISION_LOG",
     "NURONES_MAX_INFLIGHT",
     "NURONES_CACHE_DIR",
+    "NURONES_STATE_DIR",
     "FS_ALLOWLIST",
     "CONTEXT_ENGINE",
 ];
@@ -38,6 +39,8 @@ pub struct Flags {
     pub supervision_log: Option<PathBuf>,
     /// `--context-engine on|off`.
     pub context_engine: Option<String>,
+    /// `--state-dir DIR`.
+    pub state_dir: Option<PathBuf>,
     /// `--no-cache`.
     pub no_cache: bool,
 }
@@ -95,6 +98,17 @@ pub struct Compiling {
     pub deadline: Duration,
 }
 
+/// What is kept of calls with idempotency keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyPolicy {
+    /// How long a key and its answer are.
+    pub ttl: Duration,
+    /// How many keys; more are refused, as forgetting one early would make its call twice.
+    pub keys: u64,
+    /// How large an answer.
+    pub answer_bytes: usize,
+}
+
 /// Everything the server needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -116,6 +130,10 @@ pub struct Config {
     pub supervision: SupervisionPolicy,
     /// The end's times.
     pub shutdown: Shutdown,
+    /// Where is kept what outlives the server, if anywhere.
+    pub state: Option<PathBuf>,
+    /// Calls with idempotency keys.
+    pub keyed: KeyPolicy,
     /// How modules are compiled.
     pub compiling: Compiling,
 }
@@ -181,6 +199,12 @@ impl Resolver<'_> {
             shutdown: Shutdown {
                 drain: file.drain.unwrap_or(defaults::DRAIN),
                 interrupt: file.interrupt.unwrap_or(defaults::INTERRUPT),
+            },
+            state: self.state_folder(flags, &file, &root),
+            keyed: KeyPolicy {
+                ttl: file.key_ttl.unwrap_or(defaults::KEY_TTL),
+                keys: file.keys.unwrap_or(defaults::KEYS),
+                answer_bytes: file.key_answer_kb.map_or(defaults::KEY_ANSWER_BYTES, |kb| (kb as usize) << 10),
             },
             compiling: Compiling {
                 cache: self.cache_folder(flags, &file, &root),
@@ -267,10 +291,22 @@ impl Resolver<'_> {
         if file.cache == Some(false) {
             return None;
         }
-        let absolute = |name: &str| self.env(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let users = || absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
         let said = file.cache_folder.as_ref().map(|folder| root.join(folder));
-        said.or_else(|| users().map(|cache| cache.join("nurones-mcp/modules")))
+        said.or_else(|| self.users_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("nurones-mcp/modules")))
+    }
+
+    /// Unless said otherwise, `$XDG_STATE_HOME` or `~/.local/state`.
+    fn state_folder(&self, flags: &Flags, file: &ConfigFile, root: &Path) -> Option<PathBuf> {
+        let said = flags.state_dir.clone().or_else(|| self.env("NURONES_STATE_DIR").map(PathBuf::from));
+        said.map(|folder| self.cwd.join(folder))
+            .or_else(|| file.state.as_ref().map(|folder| root.join(folder)))
+            .or_else(|| self.users_folder("XDG_STATE_HOME", ".local/state").map(|state| state.join("nurones-mcp")))
+    }
+
+    /// Where the system's users keep such things: what `variable` says, or below their home.
+    fn users_folder(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        let absolute = |name: &str| self.env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home)))
     }
 
     fn context_engine(&mut self, flags: &Flags, file: &ConfigFile) -> bool {

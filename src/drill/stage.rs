@@ -233,7 +233,8 @@ impl Stage {
             .arg(self.tools_folder())
             .arg("--supervision-log")
             .arg(self.log())
-            .env("NURONES_CACHE_DIR", &self.cache);
+            .env("NURONES_CACHE_DIR", &self.cache)
+            .env("NURONES_STATE_DIR", self.folder.join("state"));
         // The person's folders first: relative paths of tools start there.
         let own = self.own.iter().flat_map(|own| &own.allow).cloned();
         for allowed in own.chain([format!("{}:rw", self.files().display())]) {

@@ -241,6 +241,8 @@ impl Case {
         let calls =
             [json!({ "verb": "echo", "text": "x" }), json!({ "verb": "log", "text": "x" }), json!({ "verb": "count" })];
         let mut ids: Vec<Id> = calls.into_iter().map(|arguments| session.call(&probe(arguments))).collect();
+        let key = json!({ "io.nurones/idempotencyKey": uuid::Uuid::now_v7().to_string() });
+        ids.push(session.call(&probe(json!({ "verb": "echo", "text": "x" })).meta(key)));
         ids.extend(self.cold_tool().map(|cold| session.call(&Call::new(&cold, json!({})))));
         ids.iter().try_for_each(|id| session.wait(*id).map(drop))?;
         // The worker cannot build another Store, so that its thread ends and others start.

@@ -56,6 +56,10 @@ points! {
     Fault CACHE_RENAME = "cache.rename";
     /// `wasi::compiler`: before the compiler's process is started.
     Fault COMPILE_SPAWN = "compile.spawn";
+    /// `keyed::clerk`: before the ledger is written.
+    Fault LEDGER_WRITE = "ledger.write";
+    /// `keyed::clerk`: after the ledger was written, before anybody is told.
+    Fault LEDGER_WRITTEN = "ledger.written";
     /// `actors::supervision_log`: before a line is written.
     Fault LOG_WRITE = "log.write";
 

@@ -4,7 +4,7 @@
 //! such a call is not made a task of rmcp's that has to be woken for the answer: the reader admits it, and the thread
 //! that ends it writes the answer. It is admitted and answered by the very functions that [`handler`](super::handler)
 //! uses. The handler keeps what is rare and takes time: the first calls of a session, calls with progress, calls of a
-//! tool that has yet to be compiled, and whatever rmcp may have to refuse (see [`session`]).
+//! tool that has yet to be compiled, calls with an idempotency key, and whatever rmcp may have to refuse (see [`session`]).
 //!
 //! Invariant: whoever takes `Owed` out of a call answers it; nobody else does.
 
@@ -23,6 +23,7 @@ use super::admission::{self, Waiting};
 use super::call_span::CallSpan;
 use super::connection::Connection;
 use super::handler::GRACE;
+use super::once;
 use super::session::{self, Session};
 use super::text_answer::{self, TextAnswer};
 use super::tickets::Number;
@@ -75,7 +76,7 @@ impl Request {
         let unready = |tool: &Arc<ToolEntry>| tool.loaded.guest().is_none();
         if params.input_responses.is_some()
             || params.request_state.is_some()
-            || params.meta.as_ref().is_some_and(|meta| meta.get_progress_token().is_some())
+            || params.meta.as_ref().is_some_and(|meta| meta.get_progress_token().is_some() || once::is_wanted(meta))
             || shared.table.get(&params.name).is_none_or(unready)
         {
             return Err(params);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::actors::message::Refusal;
 use crate::fields::Mistake;
+use crate::keyed::Unavailable;
 use crate::wasi::error::{Fault, FaultCode, LoadError};
 
 /// The server cannot take the call now; the client may try again.
@@ -101,6 +102,44 @@ pub fn bad_deadline(said: &Value) -> ErrorData {
     let most = super::admission::LONGEST_DEADLINE_MS;
     let message = format!("_meta[\"{key}\"] must be a whole number of milliseconds from 1 to {most}, not {said}");
     ErrorData::invalid_params(message, Some(json!({ "keys": [key] })))
+}
+
+/// The idempotency key is none.
+pub fn bad_key() -> ErrorData {
+    let key = super::once::KEY_META_KEY;
+    let most = super::once::KEY_BYTES;
+    let message = format!("_meta[\"{key}\"] must be a string of 1 to {most} bytes");
+    ErrorData::invalid_params(message, Some(json!({ "keys": [key] })))
+}
+
+/// The idempotency key was used for another call.
+pub fn key_conflict() -> ErrorData {
+    let message = "this idempotency key was used for a call of another tool or with other arguments; use a new key";
+    ErrorData::invalid_params(message, Some(json!({ "reason": "key_conflict" })))
+}
+
+/// As many idempotency keys are kept as may be.
+pub fn keys_full(tool: &str) -> ErrorData {
+    const LATER_MS: u64 = 60_000;
+    let message = "too many idempotency keys are kept; try again when some have expired, or raise idempotency.maxKeys";
+    let data = json!({ "reason": "keys_full", "retryable": true, "retryAfterMs": LATER_MS, "tool": tool });
+    ErrorData::new(OVERLOADED, message, Some(data))
+}
+
+/// Nothing can be known about an idempotency key.
+pub fn keys_unavailable(why: &Unavailable, tool: &str) -> ErrorData {
+    const LATER_MS: u64 = 1_000;
+    let data = json!({ "reason": "keys_unavailable", "retryable": true, "retryAfterMs": LATER_MS, "tool": tool });
+    ErrorData::new(OVERLOADED, why.to_string(), Some(data))
+}
+
+/// Nobody knows how the call with this key ended.
+pub fn unknown_outcome() -> Fault {
+    Fault::new(
+        FaultCode::UnknownOutcome,
+        "a call with this idempotency key was begun before, and the server or the client ended it before its outcome was \
+         known; see what was done, then use a new key",
+    )
 }
 
 /// A handler panicked.

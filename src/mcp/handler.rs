@@ -16,12 +16,15 @@ use tokio::time::timeout_at;
 use super::admission::{self, Admitted};
 use super::call_span::CallSpan;
 use super::caught::caught;
+use super::once::{self, Made};
 use super::tool_list::ToolList;
 use super::{error, session, tools};
 use crate::actors::message::CallOutcome;
 use crate::actors::output_gauge::OutputGauge;
 use crate::actors::reply::Answer;
 use crate::actors::shared::Shared;
+use crate::actors::tool_table::ToolEntry;
+use crate::frame::ContextFrame;
 use crate::wasi::store::Progress;
 
 /// Progress reports on their way to the client; more are dropped, never waited for.
@@ -56,6 +59,25 @@ impl ToolHandler {
         span.tool(tool);
         let frame = admission::frame(&self.shared, &context.meta)?;
         span.frame(&frame);
+        let arguments = request.arguments.unwrap_or_default();
+        match once::key(&context.meta)? {
+            None => self.make(tool, arguments, frame, &context, span).await.result,
+            Some(key) => {
+                let claim = once::claim(tool, key, &arguments, &frame);
+                let call = self.make(tool, arguments, frame.clone(), &context, span);
+                once::once(&self.shared, tool, claim, &frame, &context.ct, call).await
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        tool: &ToolEntry,
+        arguments: JsonObject,
+        frame: ContextFrame,
+        context: &RequestContext<RoleServer>,
+        span: &mut CallSpan,
+    ) -> Made {
         let (progress, reports) = match context.meta.get_progress_token() {
             Some(token) => {
                 let (sender, receiver) = mpsc::channel(PROGRESS_QUEUE);
@@ -63,9 +85,8 @@ impl ToolHandler {
             }
             None => (None, None),
         };
-        let arguments = request.arguments.unwrap_or_default();
-        match admission::admit(&self.shared, tool, arguments, &frame, context.ct.clone(), &self.output, progress).await
-        {
+        let cancel = context.ct.clone();
+        match admission::admit(&self.shared, tool, arguments, &frame, cancel, &self.output, progress).await {
             Ok(Admitted { answer, deadline }) => {
                 span.admitted();
                 let latest = (deadline.at + GRACE).into();
@@ -73,7 +94,7 @@ impl ToolHandler {
                     None => timeout_at(latest, wait(answer)).await,
                     // Rare and large: in a box of its own it does not weigh on every call.
                     Some((token, reports)) => {
-                        timeout_at(latest, Box::pin(wait_reporting(answer, reports, token, &context))).await
+                        timeout_at(latest, Box::pin(wait_reporting(answer, reports, token, context))).await
                     }
                 };
                 let outcome = outcome.unwrap_or_else(|_| {
@@ -81,9 +102,9 @@ impl ToolHandler {
                     self.shared.table.note_cancellation();
                     CallOutcome::Faulted(deadline.fault())
                 });
-                tools::answer(tool, outcome, frame)
+                Made::of(tool, outcome, frame)
             }
-            Err(denied) => tools::denied(tool, denied, frame),
+            Err(denied) => Made::not(tool, denied, frame),
         }
     }
 }

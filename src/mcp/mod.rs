@@ -17,6 +17,7 @@ pub mod envelope;
 pub mod error;
 pub mod framing;
 pub mod handler;
+pub mod once;
 pub mod outbox;
 pub mod session;
 pub mod stdio;

@@ -15,6 +15,7 @@ use crate::actors::shared::Shared;
 use crate::actors::supervision_log::{Record, Server, SupervisionLog};
 use crate::actors::tool_table::{ToolEntry, ToolTable};
 use crate::config::Config;
+use crate::keyed::Keyed;
 use crate::wasi::cache::ModuleCache;
 use crate::wasi::catalogue::{Catalogue, Refused};
 use crate::wasi::compiler::{CompileIn, Compiler};
@@ -91,6 +92,7 @@ impl Runtime {
             ToolTable::new(catalogue, &config.supervision, &config.performance, &log),
             Context::new(config.frame_defaults.clone(), config.context_engine),
             log,
+            Keyed::new(config.state.clone(), config.keyed),
             config.supervision.clone(),
         ));
         refusals::watch(&shared);

@@ -98,6 +98,8 @@ pub enum FaultCode {
     InvalidArguments,
     /// The tool wants an answer from the client, which this version does not carry.
     InputRequiredUnsupported,
+    /// A call with this idempotency key was begun before, and nobody knows whether it had its effect.
+    UnknownOutcome,
 }
 
 impl FaultCode {
@@ -115,6 +117,7 @@ impl FaultCode {
             Self::NotFound => "not_found",
             Self::InvalidArguments => "invalid_arguments",
             Self::InputRequiredUnsupported => "input_required_unsupported",
+            Self::UnknownOutcome => "unknown_outcome",
         }
     }
 

@@ -32,6 +32,7 @@ mod grants;
 mod guests;
 mod hostile_commands;
 mod hygiene;
+mod keyed;
 mod lines;
 mod load;
 mod load_compare;

@@ -95,6 +95,9 @@ impl Sandbox {
 /// Where the servers of all tests keep compiled modules: many processes at once, as in real life.
 pub const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/module-cache");
 
+/// Where they keep what outlives them, unless a test wants a folder of its own.
+pub const STATE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/state");
+
 /// Compiles, once per run of the suite, the guests that many tests use, so that no test is about the compiler by chance.
 fn warm_the_cache() {
     static ONCE: std::sync::Once = std::sync::Once::new();
@@ -124,7 +127,7 @@ impl ServerCommand {
                 command.env_remove(name);
             }
         }
-        command.env("NURONES_CACHE_DIR", CACHE);
+        command.env("NURONES_CACHE_DIR", CACHE).env("NURONES_STATE_DIR", STATE);
         warm_the_cache();
         Self { command }
     }

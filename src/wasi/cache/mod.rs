@@ -10,9 +10,9 @@
 //!   otherwise there is no cache, and the reason is said.
 //! - **Size:** when a write takes the folder past its limit, the files not used for longest go.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +26,7 @@ use super::cache_key::CacheKey;
 use super::definition::Description;
 use super::limits::Limits;
 use crate::failpoint::points;
+use crate::private_folder;
 
 /// The first key of every file; another number is another format.
 const FORMAT: u32 = 2;
@@ -115,27 +116,7 @@ impl ModuleCache {
     /// # Errors
     /// Why this folder cannot be used; [`ModuleCache::off`] does without.
     pub fn open(folder: &Path, most_bytes: u64) -> Result<Self, String> {
-        let shown = folder.display();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| format!("the module cache {shown} cannot be created: {error}"))?;
-        let metadata =
-            fs::metadata(folder).map_err(|error| format!("the module cache {shown} cannot be read: {error}"))?;
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(format!(
-                "the module cache {shown} belongs to somebody else; choose another with NURONES_CACHE_DIR"
-            ));
-        }
-        if metadata.mode() & 0o022 != 0 {
-            // Folders for everybody, like /tmp, are sticky, and must stay as they are.
-            let is_shared = metadata.mode() & 0o1000 != 0;
-            let forbid = if is_shared { String::new() } else { format!(", or forbid it with: chmod go-w {shown}") };
-            return Err(format!(
-                "others may write to the module cache {shown}; choose another with NURONES_CACHE_DIR{forbid}"
-            ));
-        }
+        private_folder::prepare(folder, "module cache", "NURONES_CACHE_DIR")?;
         Ok(Self { folder: Some(folder.to_owned()), most_bytes })
     }
 
