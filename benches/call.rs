@@ -25,6 +25,7 @@ use nurones_mcp::wasi::call::{Content, GuestOutput, GuestRequest};
 use nurones_mcp::wasi::command;
 use nurones_mcp::wasi::contract::bindings::FileToolPre;
 use nurones_mcp::wasi::engine::Engine;
+use nurones_mcp::wasi::environment::Environment;
 use nurones_mcp::wasi::error::Fault;
 use nurones_mcp::wasi::executor::Executor;
 use nurones_mcp::wasi::guest::Guest;
@@ -139,6 +140,7 @@ impl Worker {
             tool: "bench".into(),
             policy: Arc::new(Policy::new(vec![grant])),
             permissions: Permissions { read: true, write: false },
+            environment: Environment::default(),
             limits: Arc::new(defaults::limits()),
             blocking_io: true,
         };

@@ -23,6 +23,10 @@ pub struct ContextFrame {
     pub tenant_id: Arc<str>,
     /// Joins all that happens for one reason, in logs and in the supervision log.
     pub reason_trace_id: Arc<str>,
+    /// How far from harm the work is.
+    pub stage: Stage,
+    /// How much could go wrong, from 0 to 2.
+    pub risk_level: u8,
     /// Takes the write capability away.
     pub read_only: bool,
     /// CPU time and memory the caller allows the call.
@@ -45,6 +49,39 @@ impl ContextFrame {
     }
 }
 
+/// Where the work takes place; the later, the stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Where things may break.
+    Dev,
+    /// Where they are tried.
+    Staging,
+    /// Where people depend on them.
+    Prod,
+}
+
+impl Stage {
+    /// All of them, from lax to strict.
+    pub const ALL: [Self; 3] = [Self::Dev, Self::Staging, Self::Prod];
+
+    /// The stage, as frames have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Staging => "staging",
+            Self::Prod => "prod",
+        }
+    }
+
+    /// The stage of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == name)
+    }
+}
+
+/// The highest risk level.
+pub const HIGHEST_RISK: u8 = 2;
+
 /// What a caller allows one call, on top of what the tool's manifest does: never more, often less. Absent means no limit
 /// of the caller's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,6 +97,8 @@ pub struct Budget {
 pub struct FrameDefaults {
     values: Map<String, Value>,
     template: Template,
+    /// Whether a client may make its call stricter than these say, and never laxer.
+    binding: bool,
 }
 
 impl FrameDefaults {
@@ -83,7 +122,13 @@ impl FrameDefaults {
     }
 
     fn of(values: Map<String, Value>) -> Self {
-        Self { template: Template::of(&values), values }
+        Self { template: Template::of(&values), values, binding: false }
+    }
+
+    /// The same, but what they say of `stage`, `risk_level` and `flags.read_only` is the least strict a frame can be:
+    /// where a policy decides by them, a client must not be able to talk its way out.
+    pub fn binding(self) -> Self {
+        Self { binding: true, ..self }
     }
 
     /// The frame of a call that says `given`.
@@ -97,12 +142,29 @@ impl FrameDefaults {
                 check(map)?;
                 let mut values = self.values.clone();
                 overlay(&mut values, map);
+                if self.binding {
+                    self.tighten(&mut values);
+                }
                 Ok(complete(values))
             }
             Some(_) => {
                 let problem = "must be an object: a ContextFrame".to_owned();
                 Err(vec![Mistake { key: META_KEY.to_owned(), problem }])
             }
+        }
+    }
+}
+
+impl FrameDefaults {
+    /// Takes back what `values` say more laxly than the defaults.
+    fn tighten(&self, values: &mut Map<String, Value>) {
+        let least = &self.template.frame;
+        values.insert("stage".to_owned(), stage(values).max(least.stage).as_str().into());
+        values.insert("risk_level".to_owned(), risk_level(values).max(least.risk_level).into());
+        if least.read_only
+            && let Some(Value::Object(flags)) = values.get_mut("flags")
+        {
+            flags.insert("read_only".to_owned(), true.into());
         }
     }
 }
@@ -178,6 +240,14 @@ fn gap(values: &Map<String, Value>, key: &str) -> Option<Gap> {
 const TRACE_ID: &str = "reason_trace_id";
 const TIME: &str = "ts";
 
+fn stage(values: &Map<String, Value>) -> Stage {
+    values.get("stage").and_then(Value::as_str).and_then(Stage::named).unwrap_or(Stage::Dev)
+}
+
+fn risk_level(values: &Map<String, Value>) -> u8 {
+    values.get("risk_level").and_then(Value::as_u64).map_or(0, |level| level.min(HIGHEST_RISK.into()) as u8)
+}
+
 /// Fills in what only the moment of the call can say.
 fn complete(mut values: Map<String, Value>) -> ContextFrame {
     for key in [TRACE_ID, TIME] {
@@ -200,6 +270,8 @@ fn complete(mut values: Map<String, Value>) -> ContextFrame {
         },
         deadline: budget("deadline_ms").map(Duration::from_millis),
         rps: budgets("rps").and_then(Value::as_f64),
+        stage: stage(&values),
+        risk_level: risk_level(&values),
         read_only: values.get("flags").and_then(|flags| flags.get("read_only")) == Some(&Value::Bool(true)),
         json: serde_json::to_string(&values).expect("a JSON object is serialisable").into(),
     }
@@ -242,11 +314,11 @@ fn check(map: &Map<String, Value>) -> Result<(), Vec<Mistake>> {
         }
     }
     if let Some(stage) = fields.string("stage")
-        && !["dev", "staging", "prod"].contains(&stage)
+        && Stage::named(stage).is_none()
     {
         fields.mistake("stage", format!("must be dev, staging or prod, not `{stage}`"));
     }
-    fields.integer("risk_level", 0..=2);
+    fields.integer("risk_level", 0..=HIGHEST_RISK.into());
     fields.number("novelty_score", 0.0..=1.0);
     fields.number("context_confidence", 0.0..=1.0);
     fields.nested("budgets", |budgets| {
@@ -320,6 +392,26 @@ mod tests {
             let defaults = FrameDefaults::from_map(given.as_object().unwrap()).unwrap();
             assert_eq!(values(&defaults, None), values(&defaults, Some(&json!({}))), "{given}");
         }
+    }
+
+    #[test]
+    fn binding_defaults_can_be_made_stricter_and_never_laxer() {
+        let strict = json!({"stage": "staging", "risk_level": 1, "flags": {"read_only": true}});
+        let defaults = FrameDefaults::from_map(strict.as_object().unwrap()).unwrap();
+        let lax = json!({"stage": "dev", "risk_level": 0, "flags": {"read_only": false}});
+        let said = |defaults: &FrameDefaults, given: &Value| {
+            let frame = defaults.frame(Some(given)).unwrap();
+            let values = frame.values();
+            assert_eq!(values["stage"], frame.stage.as_str());
+            assert_eq!(values["risk_level"], frame.risk_level);
+            assert_eq!(values["flags"]["read_only"], frame.read_only);
+            (frame.stage, frame.risk_level, frame.read_only)
+        };
+        assert_eq!(said(&defaults, &lax), (Stage::Dev, 0, false), "without a policy they are defaults and no rule");
+        let binding = defaults.binding();
+        assert_eq!(said(&binding, &lax), (Stage::Staging, 1, true));
+        assert_eq!(said(&binding, &json!({"stage": "prod", "risk_level": 2})), (Stage::Prod, 2, true));
+        assert_eq!(said(&binding, &json!({"flags": null})), (Stage::Staging, 1, true));
     }
 
     #[test]

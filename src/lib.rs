@@ -18,6 +18,7 @@
 //! - [`config`]: every knob; flags, environment, file and defaults.
 //! - [`wasi`]: the sandbox; what a guest may see and use. Knows no MCP.
 //! - [`actors`]: supervisors, lanes, workers. Knows no JSON-RPC.
+//! - [`policy`]: who may call which tool, and what that may reach.
 //! - [`mcp`]: the protocol over stdio.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
 //! - [`keyed`]: calls that are made once, however often they are asked for. [`private_folder`]: where such things are kept.
@@ -44,6 +45,7 @@ pub mod frame;
 pub mod keyed;
 pub mod load;
 pub mod mcp;
+pub mod policy;
 pub mod private_folder;
 pub mod runtime;
 pub mod server;

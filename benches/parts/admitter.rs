@@ -36,7 +36,7 @@ impl Admitter {
         runtime.block_on(catalogue.load_all());
         let log =
             SupervisionLog::start(None, config.log_rotation, "bench".to_owned()).expect("a thread can be started");
-        let table = ToolTable::new(catalogue, &config.supervision, &config.performance, &log);
+        let table = ToolTable::new(catalogue, &Arc::default(), &config.supervision, &config.performance, &log);
         let context = Context::new(config.frame_defaults.clone(), config.context_engine);
         let policy = Arc::new(config.policy.clone());
         let keyed = Keyed::new(None, config.keyed);

@@ -28,6 +28,7 @@ use super::zombies::Zombies;
 use crate::config::{Performance, SupervisionPolicy};
 use crate::failpoint::points;
 use crate::frame::ContextFrame;
+use crate::policy::{Rights, Rules};
 use crate::wasi::catalogue::Catalogue;
 use crate::wasi::lazy_tool::LazyTool;
 use crate::wasi::limits::Limits;
@@ -74,6 +75,8 @@ pub struct ToolEntry {
     pub waiting_room: Semaphore,
     /// One slot per worker.
     pub slots: Vec<WorkerSlot>,
+    /// Who may call it, and what it may reach.
+    pub rights: Rights,
     /// What one call may use.
     pub limits: Arc<Limits>,
     /// Worker threads stuck in the system.
@@ -116,9 +119,10 @@ pub struct ThreadExit {
 }
 
 impl ToolTable {
-    /// The table of a loaded catalogue.
+    /// The table of a loaded catalogue, under these rules.
     pub fn new(
         catalogue: Catalogue,
+        rules: &Arc<Rules>,
         policy: &SupervisionPolicy,
         performance: &Performance,
         log: &SupervisionLog,
@@ -147,7 +151,7 @@ impl ToolTable {
                 bulkhead: Arc::clone(&bulkhead),
                 cancellations: Arc::clone(&table.cancellations),
             };
-            let entry = ToolEntry::new(published.clone(), loaded, gate, lane, &table.alarm_clock);
+            let entry = ToolEntry::new(loaded, rules, gate, lane, &table.alarm_clock);
             table.tools.insert(published, Arc::new(entry));
         }
         table
@@ -199,6 +203,11 @@ impl ToolTable {
         self.iter().filter(|tool| tool.loaded.refusal().is_none())
     }
 
+    /// Those of them that the user may call.
+    pub fn listed(&self) -> impl Iterator<Item = &Arc<ToolEntry>> {
+        self.served().filter(|tool| tool.rights.is_listed)
+    }
+
     /// Whether the list of tools has its final form: every tool has said what it is, or was refused.
     pub fn is_settled(&self) -> bool {
         self.served().all(|tool| tool.loaded.is_described())
@@ -235,15 +244,16 @@ fn tool_path(published: &str) -> Arc<str> {
 
 impl ToolEntry {
     fn new(
-        published: String,
         loaded: Arc<LazyTool>,
+        rules: &Arc<Rules>,
         gate: Gatekeeper,
         lane: LaneSettings,
         alarm_clock: &Arc<AlarmClock>,
     ) -> Self {
         Self {
             name: loaded.manifest.name.as_str().into(),
-            published,
+            published: loaded.manifest.published_name(),
+            rights: Rights::new(rules, &loaded.manifest),
             lane: LazyLock::new(Box::new(move || Lane::new(lane))),
             waiting_room: Semaphore::new(loaded.manifest.queue_depth),
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
@@ -351,12 +361,13 @@ impl ToolEntry {
         (granted.is_none() || !left.is_none()).then_some(left)
     }
 
-    /// What the Store of a call with these permissions is built from.
+    /// What the Store of a call with these permissions is built from; `policy` is what the server allows to all tools.
     pub fn sandbox(&self, policy: &Arc<Policy>, permissions: Permissions) -> Sandbox {
         Sandbox {
             tool: Arc::clone(&self.name),
-            policy: Arc::clone(policy),
+            policy: Arc::clone(self.rights.directories.as_ref().unwrap_or(policy)),
             permissions,
+            environment: self.rights.environment.clone(),
             limits: Arc::clone(&self.limits),
             blocking_io: self.loaded.trusted_io,
         }

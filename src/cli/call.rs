@@ -47,7 +47,7 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
     let server = match Runtime::start(config).await {
         Ok(server) => server,
         Err(error) => {
-            complain(&error.to_string());
+            error.to_string().lines().for_each(complain);
             return Exit::Usage;
         }
     };

@@ -9,6 +9,7 @@ pub mod exit;
 pub mod interruption;
 mod log;
 mod own_tool;
+mod policy;
 mod serve;
 mod tools;
 mod validate;
@@ -47,12 +48,13 @@ Examples:
   nurones-mcp call fs.read '{\"path\":\"README.md\"}' --allow .
   nurones-mcp tools --tools ./mytools               what would be served, and what not, and why
   nurones-mcp validate ./mytools/*                  what each module needs, and how fast it is
+  nurones-mcp policy explain --tool fs.write --user guest --config .mcp/config.json
   nurones-mcp log check FILE                        whether a supervision log keeps its rules
 
 Environment (a flag wins over it, it wins over the config file):
   FS_ALLOWLIST=DIR,DIR:rw     like --allow        CONTEXT_ENGINE=on|off   like --context-engine
   NURONES_CONFIG=FILE         like --config       NURONES_TOOLS=DIR,DIR   like --tools
-  NURONES_SUPERVISION_LOG=F   like --supervision-log
+  NURONES_SUPERVISION_LOG=F   like --supervision-log              NURONES_USER=NAME   like --user
   NURONES_MAX_INFLIGHT=N      requests in flight before calls are refused (2048)
   NURONES_CACHE_DIR=DIR       where compiled modules are kept (~/.cache/nurones-mcp/modules)
   NURONES_STATE_DIR=DIR       like --state-dir
@@ -61,14 +63,15 @@ Environment (a flag wins over it, it wins over the config file):
 
 Exit codes:
   0 done   1 the tool failed (call), a manifest was refused (tools, validate), a rule is broken (log check),
-    a drill failed (drill)
+    a drill failed (drill), it is denied (policy explain), a tool lacks something (policy check)
   64 usage or configuration, a file that cannot be read (log)
   69 the call was refused   70 internal failure   74 the client closed its end too early
   128+N ended at once by a second signal N";
 
 #[derive(Debug, Args)]
 struct Options {
-    /// Read FILE, usually `.mcp/config.json`; manifests in `tools/` and `context-default.json` beside it count too.
+    /// Read FILE, usually `.mcp/config.json`; manifests in `tools/`, `policies.json` and `context-default.json` beside it
+    /// count too.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Load every `*.json` manifest in DIR; may be repeated. `wasm://` entries are relative to DIR.
@@ -81,6 +84,9 @@ struct Options {
     /// The seed's form of --allow: several directories, separated by commas.
     #[arg(long, global = true, hide = true, value_name = "DIR,DIR:rw")]
     fs_allowlist: Option<String>,
+    /// Who calls, as the policy names its users; a client cannot say that.
+    #[arg(long, global = true, value_name = "NAME")]
+    user: Option<String>,
     /// Append what is started, what ends and why to FILE, one JSON object per line.
     #[arg(long, global = true, value_name = "FILE")]
     supervision_log: Option<PathBuf>,
@@ -102,6 +108,7 @@ impl Options {
             tools: self.tools,
             allow: self.allow,
             fs_allowlist: self.fs_allowlist,
+            user: self.user,
             supervision_log: self.supervision_log,
             context_engine: self.context_engine,
             state_dir: self.state_dir,
@@ -127,6 +134,8 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Say what modules and manifests are, what they need, how fast they are, and why they would be refused.
     Validate(validate::ValidateArgs),
+    /// Say which rule decides about a call, or what the whole policy comes to.
+    Policy(policy::PolicyArgs),
     /// Check a supervision log, or show what happened as a timeline.
     Log(log::LogArgs),
     /// Show a whole session: list, write, read, a denied escape, a crash and its repair, 10 s of 10,000 reads a second.
@@ -180,6 +189,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Call(args)) => call::run(&config, &args),
         Some(Command::Tools(args)) => tools::run(&config, &args),
         Some(Command::Validate(args)) => validate::run(&config, &args),
+        Some(Command::Policy(args)) => policy::run(&config, &args),
         Some(Command::Drill(args)) => drill::run(&config, config_file.as_deref(), args),
         Some(Command::Demo) => demo::run(),
         Some(Command::Compile) => compile::run(),

@@ -59,7 +59,7 @@ async fn serve(config: &Config, drill: Option<Channel>) -> Exit {
     let server = match Runtime::start(config).await {
         Ok(server) => server,
         Err(error) => {
-            complain(&error.to_string());
+            error.to_string().lines().for_each(complain);
             return Exit::Usage;
         }
     };

@@ -1,12 +1,12 @@
 //! The config file, in the seed's format, `.mcp/config.json`.
 //!
-//! Keys that later versions will use (roles, the OTLP exporter, autotune bounds) are checked and kept out of the way,
-//! so that a config written for the seed works as it is.
+//! Keys that later versions will use (the OTLP exporter, autotune bounds) are checked and kept out of the way, so that a
+//! config written for the seed works as it is.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::allow::AllowedDir;
 use super::supervision::SupervisionPolicy;
@@ -17,6 +17,9 @@ use crate::fields::{Fields, Mistake};
 pub struct ConfigFile {
     pub context_engine: Option<bool>,
     pub allow: Option<Vec<AllowedDir>>,
+    pub policies: Option<Map<String, Value>>,
+    pub default_role: Option<String>,
+    pub user: Option<String>,
     pub tools: Option<Vec<PathBuf>>,
     pub supervision_log: Option<PathBuf>,
     pub log_mb: Option<u64>,
@@ -80,7 +83,8 @@ impl ConfigFile {
             server.refuse_unknown();
         });
         fields.nested("rbac", |rbac| {
-            rbac.string("defaultRole");
+            file.default_role = rbac.string("defaultRole").map(str::to_owned);
+            file.user = rbac.string("user").map(str::to_owned);
             rbac.refuse_unknown();
         });
         fields.nested("observability", |observability| {
@@ -102,12 +106,9 @@ impl ConfigFile {
             file.coalesce = performance.integer("coalesceUs", 0..=1000).map(Duration::from_micros);
             performance.refuse_unknown();
         });
-        fields.nested("policies", |policies| {
-            file.allow = read_allowlist(policies);
-            policies.object("roles");
-            policies.object("users");
-            policies.refuse_unknown();
-        });
+        fields.nested("policies", |policies| file.allow = read_allowlist(policies));
+        // The rest of it is the policy's to read.
+        file.policies = fields.object("policies").cloned();
         file.tools = fields.strings("tools").map(|folders| folders.into_iter().map(PathBuf::from).collect());
         fields.nested("supervision", |supervision| {
             file.supervision_log = supervision.string("log").map(PathBuf::from);
@@ -142,7 +143,7 @@ impl ConfigFile {
     }
 }
 
-fn read_allowlist(fields: &mut Fields<'_>) -> Option<Vec<AllowedDir>> {
+pub(super) fn read_allowlist(fields: &mut Fields<'_>) -> Option<Vec<AllowedDir>> {
     let mut allowed = Vec::new();
     for entry in fields.strings("fs_allowlist")? {
         match AllowedDir::parse(entry) {

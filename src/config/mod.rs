@@ -6,12 +6,14 @@
 //! Invariant: without `--config` (or `NURONES_CONFIG`) nothing is read from the working folder, so a cloned repository
 //! cannot grant itself rights.
 
+mod access;
 pub mod allow;
 pub mod defaults;
 mod file;
 mod resolve;
 mod supervision;
 
+pub use access::{Access, PolicySource};
 pub use resolve::{
     CodelPolicy, Compiling, Config, ConfigError, Flags, KeyPolicy, LogRotation, Performance, Shutdown, VARIABLES,
 };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::access::Access;
 use super::allow::AllowedDir;
 use super::defaults;
 use super::file::{ConfigFile, project_root, read_object};
@@ -18,6 +19,7 @@ pub const VARIABLES: [&str; 8] = [
     "NURONES_TOOLS",
     "NURONES_SUPERVISION_LOG",
     "NURONES_MAX_INFLIGHT",
+    "NURONES_USER",
     "NURONES_CACHE_DIR",
     "NURONES_STATE_DIR",
     "FS_ALLOWLIST",
@@ -35,6 +37,8 @@ pub struct Flags {
     pub allow: Vec<String>,
     /// `--fs-allowlist DIR,DIR:rw`.
     pub fs_allowlist: Option<String>,
+    /// `--user NAME`.
+    pub user: Option<String>,
     /// `--supervision-log FILE`.
     pub supervision_log: Option<PathBuf>,
     /// `--context-engine on|off`.
@@ -114,6 +118,8 @@ pub struct KeyPolicy {
 pub struct Config {
     /// The allowed directories, opened.
     pub policy: Policy,
+    /// Who the user is, and where it is written what users and tools may do.
+    pub access: Access,
     /// Folders of manifests.
     pub manifest_folders: Vec<ManifestFolder>,
     /// Where the supervision log goes, if anywhere.
@@ -175,13 +181,19 @@ impl Resolver<'_> {
     fn resolve(&mut self, flags: &Flags) -> Config {
         let path = flags.config.clone().or_else(|| self.env("NURONES_CONFIG").map(PathBuf::from));
         let path = path.map(|path| self.cwd.join(path));
-        let (file, root) = match &path {
+        let (mut file, root) = match &path {
             Some(path) => (self.read_file(path), project_root(path)),
             None => (ConfigFile::default(), self.cwd.to_owned()),
         };
+        let mut access = self.access(flags, path.as_deref(), &mut file, &root);
+        let manifest_folders = self.manifest_folders(flags, &file, path.as_deref(), &root);
+        access.decisive.extend(manifest_folders.iter().map(|folder| folder.folder.clone()));
+        let frame_defaults = self.frame_defaults(path.as_deref());
         Config {
             policy: self.policy(flags, file.allow.as_deref(), &root),
-            manifest_folders: self.manifest_folders(flags, &file, path.as_deref(), &root),
+            frame_defaults: if access.has_rules() { frame_defaults.binding() } else { frame_defaults },
+            access,
+            manifest_folders,
             supervision_log: flags
                 .supervision_log
                 .clone()
@@ -193,7 +205,6 @@ impl Resolver<'_> {
                 keep: file.log_keep.map_or(defaults::LOG_KEEP, |files| files as u32),
             },
             context_engine: self.context_engine(flags, &file),
-            frame_defaults: self.frame_defaults(path.as_deref()),
             performance: self.performance(&file),
             supervision: file.supervision.clone(),
             shutdown: Shutdown {
@@ -224,6 +235,12 @@ impl Resolver<'_> {
             self.mistakes.extend(lines);
             ConfigFile::default()
         })
+    }
+
+    fn access(&mut self, flags: &Flags, config: Option<&Path>, file: &mut ConfigFile, root: &Path) -> Access {
+        let read = config.map(|config| Access::read(config, file, root, &mut self.mistakes));
+        let access = read.unwrap_or_default();
+        Access { user: flags.user.clone().or_else(|| self.env("NURONES_USER")).or(access.user), ..access }
     }
 
     fn policy(&mut self, flags: &Flags, file: Option<&[AllowedDir]>, root: &Path) -> Policy {

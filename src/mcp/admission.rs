@@ -1,6 +1,6 @@
 //! Whether a call is let in, and with which rights.
 //!
-//! Order: the frame takes rights away, the arguments must fit the schema, tenant and tool must not have used up their
+//! Order: the rules and the frame take rights away, the arguments must fit the schema, tenant and tool must not have used up their
 //! rates, the tool must take calls, its lane must have room. Nothing of this waits, but for a tool that has yet to be compiled.
 
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub enum Denied {
 /// A protocol error that names those there are.
 pub fn tool<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<ToolEntry>, rmcp::ErrorData> {
     shared.table.get(name).ok_or_else(|| {
-        let known: Vec<&str> = shared.table.served().map(|tool| tool.published.as_str()).collect();
+        let known: Vec<&str> = shared.table.listed().map(|tool| tool.published.as_str()).collect();
         error::unknown_tool(name, &known)
     })
 }
@@ -125,6 +125,8 @@ pub async fn admit(
     output: &Arc<OutputGauge>,
     progress: Option<mpsc::Sender<Progress>>,
 ) -> Result<Admitted, Denied> {
+    // Also before it: a call that may not be made is no reason to compile a tool.
+    permissions(tool, frame).map_err(Denied::Fault)?;
     compiled(shared, tool, &cancel).await?;
     let checked = check(tool, arguments, frame)?;
     let deadline = due(tool, frame);
@@ -201,12 +203,11 @@ pub fn submit(shared: &Shared, tool: &ToolEntry, checked: Checked, waiting: Wait
 }
 
 fn permissions(tool: &ToolEntry, frame: &ContextFrame) -> Result<Permissions, Fault> {
-    tool.permissions_for(frame).ok_or_else(|| {
-        Fault::new(
-            FaultCode::PermissionDenied,
-            "this call is read-only (flags.read_only of its ContextFrame), and the tool only writes",
-        )
-    })
+    match tool.rights.denial(frame) {
+        Some(why) => Err(Fault::new(FaultCode::PermissionDenied, why)),
+        // A frame that leaves it nothing is a denial, so that there is something.
+        None => Ok(tool.permissions_for(frame).unwrap_or_default()),
+    }
 }
 
 /// The arguments as JSON text, once they fit the schema.

@@ -35,7 +35,7 @@ impl ToolList {
         Self { shared, rendered: Mutex::new(None), announcing: AtomicBool::new(false) }
     }
 
-    /// Every tool that is served, as far as is known now.
+    /// Every tool that is served and that the user may call, as far as is known now.
     pub fn tools(&self) -> Arc<Vec<Tool>> {
         // Read first: a change during rendering makes the next caller render again.
         let changes = *self.shared.loader.changes().borrow();
@@ -44,7 +44,7 @@ impl ToolList {
             Some((then, tools)) if *then == changes => Arc::clone(tools),
             _ => {
                 let tools: Arc<Vec<Tool>> =
-                    Arc::new(self.shared.table.served().map(|tool| tools::listed(tool)).collect());
+                    Arc::new(self.shared.table.listed().map(|tool| tools::listed(tool)).collect());
                 *rendered = Some((changes, Arc::clone(&tools)));
                 tools
             }

@@ -16,6 +16,7 @@ use crate::actors::supervision_log::{Record, Server, SupervisionLog};
 use crate::actors::tool_table::{ToolEntry, ToolTable};
 use crate::config::Config;
 use crate::keyed::Keyed;
+use crate::policy::Rules;
 use crate::wasi::cache::ModuleCache;
 use crate::wasi::catalogue::{Catalogue, Refused};
 use crate::wasi::compiler::{CompileIn, Compiler};
@@ -31,6 +32,9 @@ pub enum StartError {
     /// wasmtime does not run here.
     #[error("cannot start the WebAssembly engine: {0:#}")]
     Engine(wasmtime::Error),
+    /// The rules of who may do what have mistakes; one a line.
+    #[error("{}", .0.join("\n"))]
+    Rules(Vec<String>),
     /// The supervision log cannot be opened.
     #[error("cannot open the supervision log {}: {source}; create its folder or choose another file", path.display())]
     SupervisionLog {
@@ -77,6 +81,7 @@ impl Runtime {
         loader: Arc<Loader>,
         mut catalogue: Catalogue,
     ) -> Result<Self, StartError> {
+        let rules = Arc::new(rules(config).map_err(StartError::Rules)?);
         let refused = std::mem::take(&mut catalogue.refused);
         let log = open_log(config)?;
         let server = Server {
@@ -89,7 +94,7 @@ impl Runtime {
         let shared = Arc::new(Shared::new(
             loader,
             Arc::new(config.policy.clone()),
-            ToolTable::new(catalogue, &config.supervision, &config.performance, &log),
+            ToolTable::new(catalogue, &rules, &config.supervision, &config.performance, &log),
             Context::new(config.frame_defaults.clone(), config.context_engine),
             log,
             Keyed::new(config.state.clone(), config.keyed),
@@ -181,6 +186,14 @@ pub fn loader(config: &Config, compile_in: CompileIn) -> Result<Arc<Loader>, Sta
         ModuleCache::off()
     });
     Ok(Loader::new(engine, cache, Compiler::new(compile_in, settings.deadline)))
+}
+
+/// Who may do what, as `config` says.
+///
+/// # Errors
+/// Every mistake.
+pub fn rules(config: &Config) -> Result<Rules, Vec<String>> {
+    Rules::read(&config.access, &config.policy, &|name| std::env::var(name).ok())
 }
 
 fn open_log(config: &Config) -> Result<SupervisionLog, StartError> {

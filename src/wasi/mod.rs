@@ -26,6 +26,7 @@ pub mod contract;
 pub mod cpu_meter;
 pub mod definition;
 pub mod engine;
+pub mod environment;
 pub mod error;
 pub mod executor;
 pub mod files;

@@ -4,6 +4,7 @@
 //! manifest permissions minus whatever the ContextFrame takes away; [`Policy::mount`] turns the two into preopens.
 //! A directory is opened once, when the policy is built: replacing it on disk later does not move the grant.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -65,6 +66,12 @@ impl Grant {
     fn host_path(&self) -> PathBuf {
         let _held_open = &self.directory;
         self.canonical.clone()
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.canonical.display(), if self.writable { "read, write" } else { "read" })
     }
 }
 

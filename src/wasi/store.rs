@@ -12,6 +12,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 
 use super::cpu_meter::CpuMeter;
 use super::engine::Engine;
+use super::environment::Environment;
 use super::limits::{Limiter, Limits};
 use super::manifest::{Manifest, Permissions};
 use super::output::Capture;
@@ -39,6 +40,8 @@ pub struct Sandbox {
     pub policy: Arc<Policy>,
     /// What the tool may do with them in this call.
     pub permissions: Permissions,
+    /// What it finds in its environment.
+    pub environment: Environment,
     /// What the tool may use.
     pub limits: Arc<Limits>,
     /// Whether file operations run on the worker's own thread. Four times cheaper, but nothing can interrupt them, so
@@ -53,6 +56,7 @@ impl Sandbox {
             tool: manifest.name.as_str().into(),
             policy: Arc::default(),
             permissions: Permissions::default(),
+            environment: Environment::default(),
             limits: manifest.limits.clone().into(),
             blocking_io: false,
         }
@@ -64,7 +68,8 @@ impl Sandbox {
         wasi.allow_blocking_current_thread(self.blocking_io)
             .stdout(stdout.clone())
             .stderr(stderr.clone())
-            .max_random_size(Limits::RANDOM_BYTES);
+            .max_random_size(Limits::RANDOM_BYTES)
+            .envs(self.environment.variables());
         self.policy.mount(&mut wasi, self.permissions)?;
         Ok(wasi)
     }
