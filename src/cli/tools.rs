@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::exit::{Exit, harmless, print, run_on_control_plane};
+use super::exit::{Exit, complain, harmless, print, run_on_control_plane};
 use crate::config::Config;
+use crate::runtime;
 use crate::wasi::catalogue::Catalogue;
 use crate::wasi::error::LoadError;
 use crate::wasi::lazy_tool::LazyTool;
@@ -26,6 +27,11 @@ pub fn run(config: &Config, args: &ToolsArgs) -> Exit {
 }
 
 async fn report(config: &Config, args: &ToolsArgs) -> Exit {
+    // A server would not start with them.
+    if let Err(mistakes) = runtime::rules(config) {
+        mistakes.iter().for_each(|mistake| complain(mistake));
+        return Exit::Usage;
+    }
     let loader = match super::loader(config) {
         Ok(loader) => loader,
         Err(exit) => return exit,

@@ -44,6 +44,7 @@ mod modules;
 mod odd_files;
 mod output;
 mod overload;
+mod policy;
 mod process;
 mod protocol;
 mod quarantine;

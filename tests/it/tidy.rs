@@ -49,6 +49,7 @@ fn imports_flow_one_way() {
         ("src/wasi", &["crate::mcp", "crate::actors", "crate::cli", "crate::runtime", "crate::server", "rmcp"][..]),
         ("src/actors", &["crate::mcp", "crate::cli", "crate::runtime", "crate::server", "rmcp"]),
         ("src/mcp", &["crate::cli"]),
+        ("src/policy", &["crate::mcp", "crate::actors", "crate::cli", "crate::runtime", "crate::server", "rmcp"]),
         ("src/load", &["crate::", "rmcp"]),
         // A client of the server's process, that must not know what is inside.
         ("src/drill", &["crate::mcp", "crate::actors", "crate::wasi", "crate::cli", "crate::runtime", "rmcp"]),
