@@ -1,4 +1,4 @@
-//! Who the user is, and where it is written what users and tools may do. What is written there is for the policy to read.
+//! Who the user is, and where it is written what users and tools may do. What that says is for the policy to read.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -45,8 +45,8 @@ impl Access {
         self.sources.iter().any(|source| source.values.iter().any(says_more))
     }
 
-    /// Takes what the config file says, and reads the `policies.json` beside it. Adds what is wrong to `mistakes`, and the
-    /// directories that are allowed there to `file`.
+    /// Takes what the config file says, and reads the `policies.json` beside it. Adds what is wrong to `mistakes`, and
+    /// the directories that are allowed there to `file`.
     pub(super) fn read(config: &Path, file: &mut ConfigFile, root: &Path, mistakes: &mut Vec<String>) -> Self {
         let folder = config.parent().unwrap_or(Path::new("."));
         let beside = folder.join("policies.json");

@@ -103,11 +103,7 @@ impl Rules {
             why: format!("{} may not call {}", caller(request), request.tool),
             what_to_do: what_to_do.to_owned(),
         };
-        let role = match request.user {
-            Some(user) => roles.users.get(user),
-            None => roles.default.as_ref(),
-        };
-        let Some((role, rule)) = role else {
+        let Some((role, rule)) = roles.of(request.user) else {
             return Err(deny(
                 roles.otherwise.clone(),
                 "whoever runs this server can start it with --user, or set rbac.defaultRole in its config",
@@ -143,10 +139,7 @@ fn caller(request: &Request<'_>) -> String {
 
 /// How much risk the role may take, and that nothing destructive is done at the highest.
 fn risk(rules: &Rules, request: &Request<'_>, looked_at: &mut Vec<RuleRef>) -> Result<(), Denial> {
-    let role = rules.roles.as_ref().and_then(|roles| {
-        let (name, _) = request.user.map_or(roles.default.as_ref(), |user| roles.users.get(user))?;
-        roles.roles.get(name)
-    });
+    let role = rules.roles.as_ref().and_then(|roles| roles.roles.get(&roles.of(request.user)?.0));
     if let Some((most, rule)) = role.and_then(|role| role.max_risk.as_ref()) {
         looked_at.push(rule.clone());
         if request.risk_level > *most {

@@ -27,7 +27,7 @@ impl Role {
             match names {
                 Some(names) => role.tools = globs(&names, place, &format!("the role {name} may call"), mistakes),
                 None => {
-                    mistakes.push(place.mistake("must be a list of tools, or an object with such a list as `tools`"))
+                    mistakes.push(place.mistake("must be a list of tools, or an object with one as `tools`"));
                 }
             }
             return Some(role);
@@ -58,8 +58,9 @@ impl Role {
 fn globs(list: &[&str], place: &Place, says: &str, mistakes: &mut Vec<String>) -> Vec<(ToolGlob, RuleRef)> {
     let mut globs = Vec::new();
     for (index, text) in list.iter().enumerate() {
+        let place = place.at(index);
         match ToolGlob::parse(text) {
-            Ok(glob) => globs.push((glob, place.at(index).rule(format!("{says} {text}")))),
+            Ok(glob) => globs.push((glob, place.rule(format!("{says} {text}")))),
             Err(problem) => mistakes.push(place.mistake(&problem)),
         }
     }

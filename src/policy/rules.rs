@@ -35,6 +35,13 @@ pub(super) struct Roles {
     pub otherwise: RuleRef,
 }
 
+impl Roles {
+    /// The name of a user's role, and the rule that gives it.
+    pub fn of(&self, user: Option<&str>) -> Option<&(String, RuleRef)> {
+        user.map_or(self.default.as_ref(), |user| self.users.get(user))
+    }
+}
+
 /// See the module documentation. The default is no rules: everything that the server was started with is granted.
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -75,12 +82,7 @@ impl Rules {
 
     /// The name of the caller's role, if it has one.
     pub fn role(&self) -> Option<&str> {
-        let roles = self.roles.as_ref()?;
-        let role = match &self.user {
-            Some(user) => roles.users.get(user),
-            None => roles.default.as_ref(),
-        };
-        role.map(|(role, _)| role.as_str())
+        self.roles.as_ref()?.of(self.user.as_deref()).map(|(role, _)| role.as_str())
     }
 
     /// What is said of the tool of this published name: of several that mean it, the most precise.

@@ -112,7 +112,9 @@ fn every_mistake_is_said_at_once_with_its_place() {
         "roles": {"a": {"tool": []}, "b": ["fs read"], "c": 7, "d": {"tools": ["*"], "max_risk": 3}},
         "users": {"u": "nobody", "v": {"role": "a", "extra": 1}},
         "tools": {
-            "t": {"filesystem": [{"dir": "/", "access": "rwx"}], "env": ["A B", "NURONES_X"], "secrets": [{"name": "X"}]},
+            "t": {
+                "filesystem": [{"dir": "/", "access": "rwx"}], "env": ["A B", "NURONES_X"], "secrets": [{"name": "X"}]
+            },
             "f": {"network": [{"host": "a/b"}], "secrets": [{"name": "Y", "from": "vault:y"}], "destructive": "no"},
             "t*x": {}
         },
@@ -123,7 +125,7 @@ fn every_mistake_is_said_at_once_with_its_place() {
     for part in [
         "/p/.mcp/policies.json: `roles.a.tool` is not a known key",
         "`roles.a.tools` is missing",
-        "`roles.b`",
+        "`roles.b.0`",
         "`roles.c`",
         "`roles.d.max_risk`",
         "`users.u` names the role `nobody`",
@@ -280,7 +282,8 @@ fn any_rules() -> impl Strategy<Value = Value> {
     let destructive = proptest::option::of(any::<bool>());
     (role, prod, destructive).prop_map(|(role, prod, destructive)| {
         let prod = prod.map(|said| json!({"destructive": said}));
-        json!({"roles": {"r": role}, "users": {"u": "r"}, "prod": prod, "tools": {"fs.write": {"destructive": destructive}}})
+        let tools = json!({"fs.write": {"destructive": destructive}});
+        json!({"roles": {"r": role}, "users": {"u": "r"}, "prod": prod, "tools": tools})
     })
 }
 
@@ -313,10 +316,10 @@ proptest! {
     }
 
     #[test]
-    fn one_more_denial_never_allows_more(rules in any_rules(), call in any_call(), more in proptest::sample::select(&GLOBS[..])) {
+    fn one_more_denial_never_allows_more(rules in any_rules(), call in any_call(), more in 0..GLOBS.len()) {
         let before = read(&rules, None, Some("r")).unwrap().decide(&call);
         let mut stricter = rules.clone();
-        stricter["roles"]["r"]["deny"].as_array_mut().unwrap().push(json!(more));
+        stricter["roles"]["r"]["deny"].as_array_mut().unwrap().push(json!(GLOBS[more]));
         let after = read(&stricter, None, Some("r")).unwrap().decide(&call);
         prop_assert!(before.allowed || !after.allowed, "{rules}: {call:?}");
         let mut stricter = rules;

@@ -166,7 +166,8 @@ fn narrowed(dir: &str, writable: bool, around: &Surroundings<'_>) -> Result<Gran
     }
     if writable && !allowed.iter().any(|allowed| allowed.writable) {
         return Err(format!(
-            "is {shown}, which the server allows for reading only; a rule only narrows: say ro, or --allow {shown}:rw first"
+            "is {shown}, which the server allows for reading only; a rule only narrows: say ro, or --allow {shown}:rw \
+             first"
         ));
     }
     // Also by the names under which guests see it where nothing is narrowed.

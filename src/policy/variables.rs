@@ -47,7 +47,8 @@ impl Variables {
                 }
             }
             Some(_) => {
-                fields.mistake("secrets", r#"must be a list of objects like {"name": "TOKEN", "from": "env:TOKEN"}"#)
+                let like = r#"{"name": "TOKEN", "from": "env:TOKEN"}"#;
+                fields.mistake("secrets", format!("must be a list of objects like {like}"));
             }
         }
         variables
@@ -99,7 +100,8 @@ impl Variables {
         match had {
             Ok(value) => self.found.push((name.to_owned(), value)),
             Err(why) => {
-                self.missing = self.missing.take().or(Some((rule, format!("the secret {name} cannot be had: {why}"))))
+                let why = format!("the secret {name} cannot be had: {why}");
+                self.missing = self.missing.take().or(Some((rule, why)));
             }
         }
     }

@@ -182,7 +182,8 @@ fn a_tool_sees_only_the_directories_its_rule_names() {
 fn a_tool_gets_the_variables_and_secrets_its_rule_names_and_no_other_tool_does() {
     let mut rules = roles();
     rules["tools"] = json!({"granted": {
-        "env": ["A_PLACE"], "secrets": [{"name": "TOKEN", "from": "file:secret"}, {"name": "OTHER", "from": "env:REAL_OTHER"}]
+        "env": ["A_PLACE"],
+        "secrets": [{"name": "TOKEN", "from": "file:secret"}, {"name": "OTHER", "from": "env:REAL_OTHER"}]
     }, "lacking": {"secrets": [{"name": "TOKEN", "from": "keyring:token"}]}});
     let sandbox = project(&rules);
     let secret = sandbox.write("secret", "hunter2\n");
@@ -194,6 +195,7 @@ fn a_tool_gets_the_variables_and_secrets_its_rule_names_and_no_other_tool_does()
         sandbox.wat_tool(name, &command(shows), json!({}));
     }
     let mut server = with_config(&sandbox);
+    server.arg("--tools").arg(sandbox.path("tools"));
     server.env("A_PLACE", "here").env("REAL_OTHER", "swordfish").env("NURONES_LOG", "debug");
     let mut client = server.start_session();
     let seen = client.call_text("granted", json!({}));
@@ -208,7 +210,12 @@ fn a_tool_gets_the_variables_and_secrets_its_rule_names_and_no_other_tool_does()
     assert!(said.contains("keyrings cannot be asked yet"), "{said}");
     let log = client.all_it_said();
     assert!(!log.contains("hunter2") && !log.contains("swordfish"), "{log}");
-    let checked = with_config(&sandbox).args(["policy", "check"]).env("REAL_OTHER", "swordfish").run("");
+    let checked = with_config(&sandbox)
+        .arg("--tools")
+        .arg(sandbox.path("tools"))
+        .args(["policy", "check"])
+        .env("REAL_OTHER", "swordfish")
+        .run("");
     assert_eq!(checked.code(), 1, "{}", checked.stderr);
     for part in ["it gets the secret TOKEN from file:secret", "A_PLACE, which is not set", "cannot be called: "] {
         assert!(checked.stdout.contains(part), "{part} not in:\n{}", checked.stdout);
