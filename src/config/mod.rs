@@ -11,10 +11,10 @@ pub mod allow;
 pub mod defaults;
 mod file;
 mod resolve;
+mod settings;
 mod supervision;
 
 pub use access::{Access, PolicySource};
-pub use resolve::{
-    CodelPolicy, Compiling, Config, ConfigError, Flags, KeyPolicy, LogRotation, Performance, Shutdown, VARIABLES,
-};
+pub use resolve::{Config, ConfigError, Flags, VARIABLES};
+pub use settings::{CodelPolicy, Compiling, KeyPolicy, LogRotation, Performance, Shutdown};
 pub use supervision::{BreakerPolicy, RestartKind, SupervisionPolicy};
