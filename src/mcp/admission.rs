@@ -126,7 +126,7 @@ pub async fn admit(
     progress: Option<mpsc::Sender<Progress>>,
 ) -> Result<Admitted, Denied> {
     // Also before it: a call that may not be made is no reason to compile a tool.
-    permissions(tool, frame).map_err(Denied::Fault)?;
+    permitted(tool, frame)?;
     compiled(shared, tool, &cancel).await?;
     let checked = check(tool, arguments, frame)?;
     let deadline = due(tool, frame);
@@ -208,6 +208,14 @@ fn permissions(tool: &ToolEntry, frame: &ContextFrame) -> Result<Permissions, Fa
         // A frame that leaves it nothing is a denial, so that there is something.
         None => Ok(tool.permissions_for(frame).unwrap_or_default()),
     }
+}
+
+/// Whether a call of `tool` with this frame may be made, or be answered with what an earlier one got.
+///
+/// # Errors
+/// See [`Denied`].
+pub fn permitted(tool: &ToolEntry, frame: &ContextFrame) -> Result<(), Denied> {
+    permissions(tool, frame).map(drop).map_err(Denied::Fault)
 }
 
 /// The arguments as JSON text, once they fit the schema.

@@ -63,6 +63,10 @@ impl ToolHandler {
         match once::key(&context.meta)? {
             None => self.make(tool, arguments, frame, &context, span).await.result,
             Some(key) => {
+                // An answer that is kept is no way around the rules.
+                if let Err(denied) = admission::permitted(tool, &frame) {
+                    return tools::denied(tool, denied, frame);
+                }
                 let claim = once::claim(tool, key, &arguments, &frame);
                 let call = self.make(tool, arguments, frame.clone(), &context, span);
                 once::once(&self.shared, tool, claim, &frame, &context.ct, call).await

@@ -134,6 +134,19 @@ fn at_prod_a_destructive_call_is_denied_that_needs_approval() {
 }
 
 #[test]
+fn an_answer_kept_under_a_key_is_not_given_to_whom_the_rules_deny() {
+    let sandbox = project(&roles());
+    let call = json!({"name": "fs_write", "arguments": write(), "_meta": {"io.nurones/idempotencyKey": "k-1"}});
+    let state = sandbox.path("state");
+    let server = |user: &str| {
+        let mut server = with_config(&sandbox);
+        server.env("NURONES_STATE_DIR", &state).env("NURONES_USER", user).start_session()
+    };
+    text(&server("").request("tools/call", call.clone()));
+    assert_eq!(fault(&server("guest").request("tools/call", call)).0, "permission_denied");
+}
+
+#[test]
 fn a_client_cannot_talk_its_way_out_of_the_servers_own_stage_risk_and_read_only() {
     let sandbox = project(&roles());
     let lax = json!({"stage": "dev", "risk_level": 0, "flags": {"read_only": false}});
