@@ -12,6 +12,7 @@ mod priorities;
 mod rates;
 mod support;
 
+mod answer;
 mod bad_input;
 mod budgets;
 mod call;

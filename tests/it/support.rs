@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+pub use crate::answer::{fault, message, text};
+
 pub use crate::output::Output;
 pub use crate::process::{log_lines, wait_for_log};
 
@@ -207,13 +209,6 @@ fn wait(child: &mut Child) -> ExitStatus {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-}
-
-/// One line of standard output must be one JSON-RPC 2.0 message.
-pub fn message(line: &str) -> Value {
-    let message: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON on standard output: {line}"));
-    assert_eq!(message["jsonrpc"], "2.0", "not JSON-RPC on standard output: {line}");
-    message
 }
 
 /// A client that can also misbehave.
@@ -433,19 +428,4 @@ impl Drop for Client {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The fault code and text of an answer that must be a tool error.
-pub fn fault(answer: &Value) -> (String, String) {
-    let result = &answer["result"];
-    assert_eq!(result["isError"], true, "not a tool error: {answer}");
-    let code = result["_meta"]["io.nurones/fault"]["code"].as_str().unwrap_or_else(|| panic!("no fault in {answer}"));
-    (code.to_owned(), result["content"][0]["text"].as_str().unwrap().to_owned())
-}
-
-/// The first text block of an answer that must be a success.
-pub fn text(answer: &Value) -> &str {
-    let result = &answer["result"];
-    assert_ne!(result["isError"], true, "{answer}");
-    result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
 }
