@@ -1,10 +1,13 @@
 //! The steps between the pipe and the lane, and the event bus: framing beside a split at newlines, admission beside making
-//! text of the arguments and sending it, an event published beside an event sent.
+//! text of the arguments and sending it, an event published beside an event sent. And lines
+//! of the log as they are redacted.
 
 #[path = "parts/admitter.rs"]
 mod admitter;
 #[path = "parts/compare.rs"]
 mod compare;
+#[path = "parts/redaction.rs"]
+mod redaction;
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     framing(&mut compare);
     admission(&mut compare);
     events(&mut compare);
+    redaction::lines(&mut compare);
     compare.finish()
 }
 

@@ -20,6 +20,7 @@
 //! - [`actors`]: supervisors, lanes, workers. Knows no JSON-RPC.
 //! - [`policy`]: who may call which tool, and what that may reach.
 //! - [`mcp`]: the protocol over stdio.
+//! - [`redact`]: what must not leave the process is taken out of everything but answers. Pure; below all others.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
 //! - [`keyed`]: calls that are made once, however often they are asked for. [`private_folder`]: where such things are kept.
 //! - [`load`]: the load generator. Knows MCP's wire and nothing else of ours.
@@ -47,6 +48,7 @@ pub mod load;
 pub mod mcp;
 pub mod policy;
 pub mod private_folder;
+pub mod redact;
 pub mod runtime;
 pub mod server;
 pub mod telemetry;

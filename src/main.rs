@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nurones_mcp::telemetry;
+use nurones_mcp::{redact, telemetry};
 
 /// How long the end waits for somebody to read standard error.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    // Before anything can be said.
+    redact::register_environment(std::env::vars_os());
     telemetry::install();
     let exit = nurones_mcp::cli::run(std::env::args_os());
     telemetry::flush(LAST_LINES);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use rustix::process::Signal;
 use tokio::signal::unix::SignalKind;
 
+use crate::redact;
 use crate::wasi::contract::printable;
 
 /// How the process ends.
@@ -51,9 +52,24 @@ impl From<Exit> for ExitCode {
 
 /// Tells the person at the keyboard what is wrong.
 pub fn complain(message: &str) {
-    let message = harmless(message);
+    let message = redact::text(message);
+    let message = harmless(&message);
     // Standard error may be closed; then there is nobody to tell.
     let _ = std::io::Write::write_fmt(&mut std::io::stderr().lock(), format_args!("nurones-mcp: {message}\n"));
+}
+
+/// Says what is wrong with the command line, or what help was asked for.
+pub fn usage(error: &clap::Error) -> Exit {
+    use std::io::{IsTerminal, Write};
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Done;
+    }
+    let rendered = error.render();
+    let text = if std::io::stderr().is_terminal() { rendered.ansi().to_string() } else { rendered.to_string() };
+    // It quotes the command line, where a password may stand.
+    let _ = std::io::stderr().write_all(redact::text(&text).as_bytes());
+    Exit::Usage
 }
 
 /// `text` with control characters escaped: names and words of a module or a tool may be made to take over a terminal, or

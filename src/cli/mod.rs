@@ -163,8 +163,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return exit::usage(&error);
         }
     };
     match &cli.command {
@@ -183,6 +182,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             return Exit::Usage;
         }
     };
+    config.redaction.install();
     match cli.command {
         None => serve::run(&config, None),
         Some(Command::Drilled(args)) => serve::run_drilled(&config, &args),

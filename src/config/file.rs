@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::allow::AllowedDir;
+use super::redaction::Redaction;
 use super::supervision::SupervisionPolicy;
 use crate::fields::{Fields, Mistake};
 
@@ -41,6 +42,7 @@ pub struct ConfigFile {
     pub cache_folder: Option<PathBuf>,
     pub cache_mb: Option<u64>,
     pub compile_deadline: Option<Duration>,
+    pub redaction: Redaction,
 }
 
 /// The project root of a config file: the folder that holds `.mcp/`, or the file's own folder when it lies elsewhere.
@@ -132,6 +134,7 @@ impl ConfigFile {
             file.interrupt = millis(shutdown, "interruptMs");
             shutdown.refuse_unknown();
         });
+        file.redaction = fields.nested("redaction", Redaction::read).unwrap_or_default();
         fields.nested("cache", |cache| {
             file.cache = cache.boolean("enabled");
             file.cache_folder = cache.string("dir").map(PathBuf::from);

@@ -10,6 +10,7 @@ mod access;
 pub mod allow;
 pub mod defaults;
 mod file;
+pub mod redaction;
 mod resolve;
 mod settings;
 mod supervision;

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::FAULT_META_KEY;
 use crate::actors::tool_table::ToolEntry;
 use crate::frame::ContextFrame;
+use crate::redact;
 use crate::telemetry::{otlp, trace_parent};
 use crate::wasi::error::FaultCode;
 
@@ -171,5 +172,5 @@ fn text(content: &ContentBlock) -> Option<&str> {
 }
 
 fn message(text: &str) -> String {
-    text[..text.floor_char_boundary(MESSAGE_BYTES)].to_owned()
+    redact::first_of_text(text, MESSAGE_BYTES).into_owned()
 }

@@ -75,6 +75,11 @@ impl Rules {
         if reading.mistakes.is_empty() { Ok(rules) } else { Err(reading.mistakes) }
     }
 
+    /// Every secret that tools get, by name.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tools.iter().flat_map(ToolRule::secrets)
+    }
+
     /// Whether any rule is written.
     pub fn is_written(&self) -> bool {
         self.is_written

@@ -52,6 +52,8 @@ pub struct ToolRule {
     pub network: Vec<(Destination, RuleRef)>,
     /// What its sandbox has in its environment.
     pub environment: Environment,
+    /// Which of that are secrets.
+    secrets: Vec<String>,
     /// The same in words.
     pub variables: Vec<RuleRef>,
     /// A secret that cannot be had.
@@ -64,6 +66,12 @@ impl ToolRule {
     /// Why the tools it means cannot be called, if a secret of theirs cannot be had.
     pub fn missing(&self) -> Option<&str> {
         self.missing.as_ref().map(|(_, why)| why.as_str())
+    }
+
+    /// The secrets in its environment, by name.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &str)> {
+        let variables = self.environment.variables().iter();
+        variables.filter(|(name, _)| self.secrets.contains(name)).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Reads what stands at `place` of the tools that `name` means.
@@ -93,6 +101,7 @@ impl ToolRule {
                 directories: read_filesystem(name, fields, place, around, mistakes),
                 network: read_network(name, fields, place, mistakes),
                 environment: Environment::new(variables.found),
+                secrets: variables.secrets,
                 variables: variables.granted,
                 missing: variables.missing,
                 destructive,

@@ -18,6 +18,8 @@ const SECRET_BYTES: usize = 64 << 10;
 pub(super) struct Variables {
     /// Names and values.
     pub found: Vec<(String, String)>,
+    /// Which of them are secrets.
+    pub secrets: Vec<String>,
     /// What is granted, in words; never a value.
     pub granted: Vec<RuleRef>,
     /// A secret that cannot be had, and why: a tool that runs without what it was promised does something else.
@@ -98,7 +100,10 @@ impl Variables {
             }
         };
         match had {
-            Ok(value) => self.found.push((name.to_owned(), value)),
+            Ok(value) => {
+                self.secrets.push(name.to_owned());
+                self.found.push((name.to_owned(), value));
+            }
             Err(why) => {
                 let why = format!("the secret {name} cannot be had: {why}");
                 self.missing = self.missing.take().or(Some((rule, why)));

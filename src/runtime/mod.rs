@@ -17,6 +17,7 @@ use crate::actors::tool_table::{ToolEntry, ToolTable};
 use crate::config::Config;
 use crate::keyed::Keyed;
 use crate::policy::Rules;
+use crate::redact;
 use crate::wasi::cache::ModuleCache;
 use crate::wasi::catalogue::{Catalogue, Refused};
 use crate::wasi::compiler::{CompileIn, Compiler};
@@ -188,12 +189,20 @@ pub fn loader(config: &Config, compile_in: CompileIn) -> Result<Arc<Loader>, Sta
     Ok(Loader::new(engine, cache, Compiler::new(compile_in, settings.deadline)))
 }
 
-/// Who may do what, as `config` says.
+/// Who may do what, as `config` says. The secrets in it do not leave from now on.
 ///
 /// # Errors
 /// Every mistake.
 pub fn rules(config: &Config) -> Result<Rules, Vec<String>> {
-    Rules::read(&config.access, &config.policy, &|name| std::env::var(name).ok())
+    let rules = Rules::read(&config.access, &config.policy, &|name| std::env::var(name).ok())?;
+    for (name, value) in rules.secrets() {
+        if !redact::secrets().add(name, value.as_bytes()) {
+            tracing::warn!(
+                "the secret {name} is too short, too long or one too many to be taken out of logs; use another"
+            );
+        }
+    }
+    Ok(rules)
 }
 
 fn open_log(config: &Config) -> Result<SupervisionLog, StartError> {

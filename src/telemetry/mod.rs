@@ -4,6 +4,7 @@
 //! [`otlp`] sends, [`trace_parent`] joins a span with the trace of its caller. Which spans there are, and what they say,
 //! is in `mcp/call_span.rs`.
 
+mod clean_span;
 pub mod log;
 pub mod otlp;
 pub mod settings;

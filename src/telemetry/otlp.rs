@@ -17,6 +17,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor,
 };
 
+use super::clean_span;
 use super::settings::Settings;
 
 /// How long the end of the process may wait for the last spans to be sent.
@@ -204,8 +205,9 @@ struct Counting {
 }
 
 impl SpanExporter for Counting {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
+        batch.iter_mut().for_each(clean_span::clean);
         self.tally.waiting.fetch_sub(spans, Ordering::AcqRel);
         let result = self.exporter.export(batch).await;
         self.tally.sent(spans, &result);
@@ -217,7 +219,8 @@ impl SpanExporter for Counting {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.exporter.set_resource(resource);
+        // It has what OTEL_RESOURCE_ATTRIBUTES says.
+        self.exporter.set_resource(&clean_span::clean_resource(resource));
     }
 }
 

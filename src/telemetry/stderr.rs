@@ -2,8 +2,12 @@
 //!
 //! Lines are handed to a thread. While that is stuck, because nobody reads the other end, they wait up to a bound, and
 //! what comes after is lost and counted. How many were lost is said as soon as a line gets through again.
+//!
+//! What must not leave is taken out here, by the thread that writes: whoever logs does not wait for that either.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +15,16 @@ use parking_lot::{Condvar, Mutex};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::redact;
+
 /// Lines that wait while standard error is not read.
 const LINES: usize = 4096;
 
 /// Bytes of them: a line that quotes the protocol can be megabytes.
 const BYTES: usize = 4 << 20;
+
+/// Bytes of one line that are written. Nobody reads more, and all of them are looked at.
+const LINE_BYTES: usize = 64 << 10;
 
 /// The end that is written to; cheap to clone.
 #[derive(Clone)]
@@ -100,7 +109,7 @@ impl<'a> MakeWriter<'a> for Lines {
 impl<W: Write> Write for Target<W> {
     /// Takes one whole line; what cannot be written is nobody's concern.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let written = self.target.write_all(line);
+        let written = self.target.write_all(&presentable(line));
         let lost = std::mem::take(&mut self.waiting.count.lock().lost);
         if lost > 0 {
             let notice = format!("nurones-mcp: {lost} lines of this log were lost: nobody read standard error\n");
@@ -116,6 +125,12 @@ impl<W: Write> Write for Target<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.target.flush()
     }
+}
+
+/// What of `line` may be read. A bug in looking at it costs the line, not the log.
+fn presentable(line: &[u8]) -> Cow<'_, [u8]> {
+    const LEFT_OUT: &[u8] = b"nurones-mcp: a line of this log is left out, as looking for secrets in it failed\n";
+    catch_unwind(AssertUnwindSafe(|| redact::cut_line(line, LINE_BYTES))).unwrap_or(Cow::Borrowed(LEFT_OUT))
 }
 
 #[cfg(test)]
@@ -172,12 +187,24 @@ mod tests {
     fn large_lines_wait_in_small_number() {
         let (target, begins, reader) = slow();
         let (mut lines, drain) = start(target);
-        // One alone may be as large as it likes.
+        // One alone may wait however large it is, and is cut when it is written.
         lines.write_all(&vec![b'x'; 2 * BYTES]).unwrap();
         begins.recv().unwrap();
         lines.write_all(b"y\n").unwrap();
         assert_eq!(drain.waiting.count.lock().lost, 1);
-        assert_eq!(reader.recv().unwrap().len(), 2 * BYTES);
+        let written = reader.recv().unwrap();
+        assert!(written.starts_with("xxx") && written[LINE_BYTES..].starts_with(" [cut: "), "{}", written.len());
+    }
+
+    #[test]
+    fn what_must_not_leave_is_taken_out_of_every_line() {
+        let (target, begins, reader) = slow();
+        let (mut lines, _drain) = start(target);
+        // As the log makes of a field in colours.
+        lines.write_all(b"a \x1b[3mtoken\x1b[0m\x1b[2m=\x1b[0mhunter2 ann@example.org\n").unwrap();
+        begins.recv().unwrap();
+        let written = reader.recv().unwrap();
+        assert_eq!(written, "a \x1b[3mtoken\x1b[0m\x1b[2m=\x1b[0m[redacted:secret] [redacted:email]\n");
     }
 
     #[test]

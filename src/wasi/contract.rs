@@ -7,6 +7,7 @@ use wasmtime_wasi::p2;
 use super::limits::Limits;
 use super::store::{Progress, ToolState};
 use crate::failpoint::points;
+use crate::redact;
 
 /// Generated from the WIT; documented there.
 #[allow(missing_docs, reason = "generated code; tools/wit/tool.wit is the documentation")]
@@ -77,8 +78,9 @@ fn log_line(tool: &str, level: LogLevel, message: &str) {
 
 /// Text from a guest with control characters escaped and at most `most_bytes` of it.
 pub fn printable(bytes: &[u8], most_bytes: usize) -> String {
-    let cut = &bytes[..bytes.len().min(most_bytes)];
-    String::from_utf8_lossy(cut)
+    // What is cut must be looked at before; all else is, where it is written.
+    let cut = if bytes.len() > most_bytes { redact::first_bytes(bytes, most_bytes) } else { bytes.into() };
+    String::from_utf8_lossy(&cut)
         .chars()
         .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
         .collect()

@@ -49,6 +49,7 @@ mod policy;
 mod process;
 mod protocol;
 mod quarantine;
+mod redaction;
 mod rmcp_client;
 mod sandbox;
 mod scale;

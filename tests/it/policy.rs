@@ -209,11 +209,8 @@ fn a_tool_gets_the_variables_and_secrets_its_rule_names_and_no_other_tool_does()
     }
     let mut server = with_config(&sandbox);
     server.arg("--tools").arg(sandbox.path("tools"));
-    // Not rmcp's own lines: the guest prints its secrets here, and at debug those repeat whole answers.
-    server
-        .env("A_PLACE", "here")
-        .env("REAL_OTHER", "swordfish")
-        .env("NURONES_LOG", "nurones_mcp=trace,supervision=debug");
+    // The guest prints its secrets here, and at debug rmcp's lines repeat whole answers.
+    server.env("A_PLACE", "here").env("REAL_OTHER", "swordfish").env("NURONES_LOG", "debug");
     let mut client = server.start_session();
     let seen = client.call_text("granted", json!({}));
     for variable in ["A_PLACE=here\0", "TOKEN=hunter2\0", "OTHER=swordfish\0", "NURONES_CONTEXT="] {
@@ -227,6 +224,7 @@ fn a_tool_gets_the_variables_and_secrets_its_rule_names_and_no_other_tool_does()
     assert!(said.contains("keyrings cannot be asked yet"), "{said}");
     let log = client.all_it_said();
     assert!(!log.contains("hunter2") && !log.contains("swordfish"), "{log}");
+    assert!(log.contains("[redacted:secret TOKEN]") && log.contains("[redacted:secret OTHER]"), "{log}");
     let checked = with_config(&sandbox)
         .arg("--tools")
         .arg(sandbox.path("tools"))

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::redact;
+
 /// Bytes kept of a reason's text.
 const TEXT_BYTES: usize = 512;
 
@@ -111,11 +113,7 @@ pub struct Reason {
 impl Reason {
     /// A reason whose text is cut to a length fit for a log.
     pub fn new(kind: &'static str, code: Option<String>, text: &str) -> Self {
-        let mut end = text.len().min(TEXT_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        Self { kind, code, msg: text[..end].to_owned() }
+        Self { kind, code, msg: redact::first_of_text(text, TEXT_BYTES).into_owned() }
     }
 }
 

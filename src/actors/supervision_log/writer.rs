@@ -21,6 +21,7 @@ use super::line::{Stamp, render};
 use super::words::{Words, tell};
 use crate::config::LogRotation;
 use crate::failpoint::points;
+use crate::redact;
 
 /// Records waiting to be written. A storm of restarts makes tens a second; more than this is lost and counted.
 const QUEUE: usize = 4096;
@@ -195,7 +196,7 @@ impl Writer {
         let Some(file) = &mut self.file else { return Ok(()) };
         let stamp = Stamp { boot: &self.boot, seq: self.seq, at: chrono::Utc::now(), since_boot: self.start.elapsed() };
         points::LOG_WRITE.hit()?;
-        file.append(&render(record, &stamp))?;
+        file.append(&redact::json_line(&render(record, &stamp)))?;
         self.seq += 1;
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::access::Access;
 use super::allow::AllowedDir;
 use super::defaults;
 use super::file::{ConfigFile, project_root, read_object};
+use super::redaction::Redaction;
 use super::settings::{CodelPolicy, Compiling, KeyPolicy, LogRotation, Performance, Shutdown};
 use super::supervision::SupervisionPolicy;
 use crate::frame::FrameDefaults;
@@ -78,6 +79,8 @@ pub struct Config {
     pub keyed: KeyPolicy,
     /// How modules are compiled.
     pub compiling: Compiling,
+    /// What is taken out of logs, spans and records.
+    pub redaction: Redaction,
 }
 
 /// Everything that is wrong with the configuration, one line each.
@@ -125,7 +128,9 @@ impl Resolver<'_> {
         let manifest_folders = self.manifest_folders(flags, &file, path.as_deref(), &root);
         access.decisive.extend(manifest_folders.iter().map(|folder| folder.folder.clone()));
         let frame_defaults = self.frame_defaults(path.as_deref());
+        self.mistakes.extend(file.redaction.problems(self.env));
         Config {
+            redaction: file.redaction.clone(),
             policy: self.policy(flags, file.allow.as_deref(), &root),
             frame_defaults: if access.has_rules() { frame_defaults.binding() } else { frame_defaults },
             access,
