@@ -187,8 +187,8 @@ struct Books {
     ledger: Option<Ledger>,
     /// Those who wait for a call that somebody is making.
     waiting: HashMap<Claim, Vec<Waiting>>,
-    /// The calls that were handed out and have not ended.
-    running: HashSet<Claim>,
+    /// The keys of calls that were handed out and have not ended, each with its tenant.
+    running: HashSet<(String, String)>,
     /// What has yet to be written down.
     unsettled: Vec<(Claim, End, Option<Settled>)>,
 }
@@ -259,7 +259,7 @@ impl Books {
             none => none.insert(Ledger::open(&self.folder.join("calls.db")).map_err(said)?),
         };
         let holder = |id: &str, claim: &Claim| match id == owner.id() {
-            true if self.running.contains(claim) => Holder::Alive,
+            true if self.running.contains(&name(claim)) => Holder::Alive,
             true => Holder::Nobody,
             false if owner.is_alive(id) => Holder::Alive,
             false => Holder::Dead,
@@ -273,7 +273,18 @@ impl Books {
                     End::NotMade => page.release(claim, &asking)?,
                 }
             }
-            let begin = |claim: &Claim| Ok((claim.clone(), page.begin(claim, &asking)?));
+            let mut taken = HashSet::new();
+            let begin = |claim: &Claim| {
+                // Another call under a key that is being given away on this very page.
+                let begun = match taken.contains(&name(claim)) {
+                    true => Begun::Conflict,
+                    false => page.begin(claim, &asking)?,
+                };
+                if begun == Begun::Run {
+                    taken.insert(name(claim));
+                }
+                Ok((claim.clone(), begun))
+            };
             self.waiting.keys().map(begin).collect::<rusqlite::Result<Vec<_>>>()
         };
         points::LEDGER_WRITE.hit().map_err(|error| error.to_string())?;
@@ -286,7 +297,7 @@ impl Books {
 
     fn tell(&mut self, said: Vec<(Claim, Begun)>) {
         for (claim, _, reply) in self.unsettled.drain(..) {
-            self.running.remove(&claim);
+            self.running.remove(&name(&claim));
             // Who does not wait for it does not mind.
             reply.map(|reply| reply.send(Ok(())));
         }
@@ -311,7 +322,7 @@ impl Books {
             if !others.is_empty() {
                 self.waiting.insert(claim.clone(), others);
             }
-            self.running.insert(claim);
+            self.running.insert(name(&claim));
         }
     }
 
@@ -334,6 +345,11 @@ fn sign_on(folder: &Path) -> Result<Owner, String> {
 
 fn said(error: rusqlite::Error) -> String {
     error.to_string()
+}
+
+/// What the ledger knows a claim by: another call under the same key is another claim.
+fn name(claim: &Claim) -> (String, String) {
+    (claim.tenant.clone(), claim.key.clone())
 }
 
 fn now_ms() -> i64 {

@@ -93,6 +93,40 @@ fn the_same_key_for_another_call_is_a_conflict_and_for_another_tenant_another_ke
 }
 
 #[test]
+fn of_two_calls_that_come_at_once_under_one_key_one_is_made() {
+    let sandbox = Sandbox::new();
+    let mut client = server(&sandbox).start_session();
+    for round in 0..20 {
+        let lines: Vec<Value> = ["a", "b", "c"]
+            .iter()
+            .enumerate()
+            .map(|(at, line)| {
+                let arguments = json!({"path": "log.txt", "content": format!("{round}{line}\n"), "mode": "append"});
+                let params = keyed("fs_write", arguments, format!("k{round}"));
+                json!({"jsonrpc": "2.0", "id": 1000 + 10 * round + at, "method": "tools/call", "params": params})
+            })
+            .collect();
+        let bytes: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        client.send_bytes(bytes.as_bytes());
+        let answers = lines.iter().map(|line| client.answer(line["id"].clone())).collect::<Vec<_>>();
+        let conflicts = answers.iter().filter(|answer| answer["error"]["data"]["reason"] == "key_conflict").count();
+        let made = answers.iter().filter(|answer| answer["result"]["isError"] == false).count();
+        assert_eq!((made, conflicts), (1, 2), "{answers:?}");
+    }
+    assert_eq!(sandbox.read_text("data/log.txt").lines().count(), 20);
+}
+
+#[test]
+fn another_call_does_not_wait_for_the_one_that_has_its_key() {
+    let sandbox = Sandbox::new();
+    writing_probe(&sandbox);
+    let mut client = server(&sandbox).start_session();
+    endless(&mut client, "k");
+    let other = client.request("tools/call", keyed("probe", json!({"verb": "echo", "text": "x"}), "k"));
+    assert_eq!(other["error"]["data"]["reason"], "key_conflict", "{other}");
+}
+
+#[test]
 fn arguments_in_another_order_are_the_same_arguments() {
     let sandbox = Sandbox::new();
     let mut client = server(&sandbox).start_session();
