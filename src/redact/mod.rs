@@ -7,7 +7,7 @@
 //! [`Redactor`] is pure; [`mod@current`] holds the one of this process, and [`secrets()`] what it knows by value. A finding is
 //! replaced by its kind, never by its length: `[redacted:email]`. `docs/redaction.md` says what is found and what is not.
 //!
-//! Invariant: a line in which the prefilter ([`mod@prefilter`]) sees nothing has no finding of any rule.
+//! Invariant: a line in which the prefilter (`prefilter.rs`) sees nothing has no finding of any rule.
 
 mod card;
 mod contact;
