@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nurones_mcp::config::defaults;
-use nurones_mcp::frame::{Budget, FrameDefaults};
+use nurones_mcp::frame::{ContextFrame, FrameDefaults};
 use nurones_mcp::wasi::artefact::{Artefact, Compiled};
 use nurones_mcp::wasi::call::{Content, GuestOutput, GuestRequest};
 use nurones_mcp::wasi::command;
@@ -129,7 +129,7 @@ struct Worker {
     engine: Engine,
     executor: Executor,
     sandbox: Sandbox,
-    context: Arc<str>,
+    frame: Arc<ContextFrame>,
     cancel: CancellationToken,
 }
 
@@ -148,7 +148,7 @@ impl Worker {
             engine: Engine::new().expect("wasmtime runs here"),
             executor: Executor::new().expect("an executor can be made"),
             sandbox,
-            context: FrameDefaults::built_in().frame(None).expect("the defaults are a frame").json(),
+            frame: Arc::new(FrameDefaults::built_in().frame(None).expect("the defaults are a frame")),
             cancel: CancellationToken::new(),
         }
     }
@@ -156,8 +156,8 @@ impl Worker {
     fn request(&self, arguments: &str) -> GuestRequest {
         GuestRequest {
             arguments: arguments.to_owned(),
-            context: Arc::clone(&self.context),
-            budget: Budget::default(),
+            frame: Arc::clone(&self.frame),
+            deadline: Instant::now() + self.sandbox.limits.deadline,
             progress: None,
         }
     }

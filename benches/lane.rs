@@ -162,14 +162,14 @@ fn outcome() -> CallOutcome {
 /// Makes calls as admission does, without looking at them. What calls share in it is shared by no two calls in flight,
 /// as in the server: counters that two threads fight over would be measured otherwise.
 struct Caller {
-    requests: Vec<(ContextFrame, CancellationToken)>,
+    requests: Vec<(Arc<ContextFrame>, CancellationToken)>,
     next: Cell<usize>,
     output: Arc<OutputGauge>,
 }
 
 impl Caller {
     fn new() -> Self {
-        let frame = || FrameDefaults::built_in().frame(None).expect("the defaults are a frame");
+        let frame = || Arc::new(FrameDefaults::built_in().frame(None).expect("the defaults are a frame"));
         let requests = (0..DEPTH).map(|_| (frame(), CancellationToken::new())).collect();
         Self { requests, next: Cell::new(0), output: Arc::default() }
     }
@@ -178,17 +178,17 @@ impl Caller {
         let (frame, cancel) = &self.requests[self.next.get()];
         self.next.set((self.next.get() + 1) % self.requests.len());
         let (reply, answer) = Reply::new();
+        let deadline = Deadline::starting_now(Duration::from_secs(10), None);
         let call = Call {
             request: GuestRequest {
                 arguments: "{}".to_owned(),
-                context: frame.json(),
-                budget: frame.budget,
+                frame: Arc::clone(frame),
+                deadline: deadline.at,
                 progress: None,
             },
-            tenant_id: Arc::clone(&frame.tenant_id),
-            reason_trace_id: Arc::clone(&frame.reason_trace_id),
+            charged: None,
             permissions: Permissions::default(),
-            deadline: Deadline::starting_now(Duration::from_secs(10), None),
+            deadline,
             let_in: LetIn::free(),
             output: Arc::clone(&self.output),
             cancel: cancel.clone(),

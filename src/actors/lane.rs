@@ -118,7 +118,7 @@ impl Pace {
 
 impl OfTenant for Call {
     fn tenant(&self) -> &Arc<str> {
-        &self.tenant_id
+        &self.request.frame.tenant_id
     }
 }
 
@@ -154,13 +154,13 @@ impl Lane {
         if self.closed.load(Ordering::SeqCst) {
             return Err(SendError::Closed(call));
         }
-        if self.standing.load(Ordering::Relaxed) && !self.lets_in(&call.tenant_id) {
+        if self.standing.load(Ordering::Relaxed) && !self.lets_in(call.tenant()) {
             return Err(SendError::Standing(call));
         }
         let mut evicted = None;
         let has_place = self.reserve() || self.sweep() > 0 && self.reserve();
         if !has_place {
-            evicted = self.gather().evict_for(&call.tenant_id);
+            evicted = self.gather().evict_for(call.tenant());
             if evicted.is_none() {
                 return Err(SendError::Full(call));
             }

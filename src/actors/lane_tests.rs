@@ -92,7 +92,7 @@ fn calls_are_taken_in_the_order_in_which_they_came_however_full_the_lane() {
 /// A call of `tenant` that says `text`.
 fn call_of(tenant: &str, text: &str) -> Call {
     let (mut call, _) = call();
-    call.tenant_id = tenant.into();
+    Arc::make_mut(&mut call.request.frame).tenant_id = tenant.into();
     call.request.arguments = text.to_owned();
     call
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::gatekeeper::LetIn;
 use super::output_gauge::OutputGauge;
 use super::reply::Reply;
+use super::tenant_accounts::Charged;
 use crate::wasi::call::{GuestOutput, GuestRequest};
 use crate::wasi::error::{Fault, FaultCode};
 use crate::wasi::manifest::Permissions;
@@ -25,12 +26,10 @@ use crate::wasi::manifest::Permissions;
 /// One call of a tool, on its way to a worker.
 #[derive(Debug)]
 pub struct Call {
-    /// What the guest gets.
+    /// What the guest gets. The frame in it says whose call it is, which decides about the warm Store that may serve it.
     pub request: GuestRequest,
-    /// Whose call it is; decides which warm Store may serve it.
-    pub tenant_id: Arc<str>,
-    /// Joins the call's fault with its cause in the supervision log.
-    pub reason_trace_id: Arc<str>,
+    /// Where its CPU time is charged, if that is counted.
+    pub charged: Option<Charged>,
     /// What the tool may do in this call: its manifest's permissions minus what the frame takes away.
     pub permissions: Permissions,
     /// When the caller must have an answer.
@@ -108,6 +107,8 @@ pub enum Refusal {
     ToolRate(Duration),
     /// The tenant allows itself only so many calls a second; the next one after this time.
     TenantRate(Duration),
+    /// The calls of the tenant have used the CPU time of a minute; the next one after this time.
+    TenantCpu(Duration),
     /// Its workers fail too often; the tool is left alone for a while.
     Quarantined,
     /// Too many of its calls fault; the tool is left alone for a while.
@@ -127,7 +128,7 @@ impl Refusal {
             Self::QueueFull => "queue_full",
             Self::Inflight => "inflight",
             Self::Codel => "codel",
-            Self::ToolRate(_) | Self::TenantRate(_) => "rate",
+            Self::ToolRate(_) | Self::TenantRate(_) | Self::TenantCpu(_) => "rate",
             // A client can do nothing else about a tool that is stopped; it is just not worth to try again.
             Self::Quarantined | Self::Stopped => "quarantined",
             Self::BreakerOpen => "breaker_open",
@@ -280,17 +281,17 @@ pub(crate) mod testing {
     pub fn call() -> (Call, Answer) {
         let (reply, answer) = Reply::new();
         let frame = FrameDefaults::built_in().frame(None).unwrap();
+        let deadline = Deadline::starting_now(Duration::from_secs(10), None);
         let call = Call {
             request: GuestRequest {
                 arguments: "{}".to_owned(),
-                context: frame.json(),
-                budget: frame.budget,
+                frame: frame.into(),
+                deadline: deadline.at,
                 progress: None,
             },
-            tenant_id: frame.tenant_id,
-            reason_trace_id: frame.reason_trace_id,
+            charged: None,
             permissions: Permissions::default(),
-            deadline: Deadline::starting_now(Duration::from_secs(10), None),
+            deadline,
             let_in: LetIn::free(),
             output: Arc::default(),
             cancel: CancellationToken::new(),

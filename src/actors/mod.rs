@@ -21,6 +21,7 @@ pub mod child;
 pub mod child_spec;
 pub mod codel;
 pub mod context;
+pub mod cpu_account;
 pub mod event_bus;
 pub mod fair_queue;
 pub mod gate;
@@ -39,7 +40,7 @@ pub mod sheds;
 #[cfg(test)]
 mod simulation;
 pub mod supervision_log;
-pub mod tenant_rates;
+pub mod tenant_accounts;
 pub mod token_bucket;
 pub mod tool_supervisor;
 pub mod tool_table;

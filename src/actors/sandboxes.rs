@@ -71,11 +71,11 @@ impl Sandboxes {
         &mut self,
         key: &StoreKey,
         request: GuestRequest,
-        deadline: Instant,
         cancel: &CancellationToken,
         not_at_once: impl Fn(),
     ) -> Ended {
         let Self { shared, tool, executor, stores, .. } = self;
+        let deadline = request.deadline;
         let _running = shared.engine.running();
         let sandbox = || tool.sandbox(&shared.policy, key.permissions);
         let guest = async {
@@ -86,7 +86,7 @@ impl Sandboxes {
                 None => Err(Fault::new(FaultCode::WorkerLost, "the tool is not compiled yet; call it again")),
                 Some(Guest::Command(pre)) => command::run(&shared.engine, pre, &sandbox(), request).await,
                 Some(Guest::Tool(pre)) => {
-                    let most = request.budget.memory_bytes;
+                    let most = request.frame.budget.memory_bytes;
                     let warm = stores.get_or_build(&shared.engine, pre, sandbox, key, most).await?;
                     warm.call(request).await
                 }

@@ -20,7 +20,7 @@ use super::lane::{Lane, LaneSettings, SendError};
 use super::message::{Call, CallOutcome, ExitReason, Refusal, WorkerMsg};
 use super::sheds::Sheds;
 use super::supervision_log::SupervisionLog;
-use super::tenant_rates::TenantRates;
+use super::tenant_accounts::{TenantAccounts, UsedUp};
 use super::token_bucket::{Rate, TokenBucket};
 use super::watermark::Watermark;
 use super::worker_thread::InHand;
@@ -43,8 +43,8 @@ pub struct ToolTable {
     aliases: BTreeMap<String, String>,
     /// Counts what clients have cancelled; full lanes then look for it.
     cancellations: Arc<AtomicU64>,
-    /// The rates that tenants allow themselves.
-    tenants: Mutex<TenantRates>,
+    /// What tenants have used of their allowances.
+    tenants: Mutex<TenantAccounts>,
     /// Requests refused before it was known which tool they are for.
     pub sheds: Sheds,
     backlog: Mutex<Backlog>,
@@ -162,16 +162,22 @@ impl ToolTable {
         self.tools.get(name).or_else(|| self.tools.get(self.aliases.get(name)?))
     }
 
-    /// Hands `call` to the workers of `tool`, or gives it back at once with the reason; `rps` is how many calls a second
-    /// its tenant allows itself.
+    /// Hands `call` to the workers of `tool`, or gives it back at once with the reason. Counts it for its tenant, if that
+    /// may use only so much.
     ///
     /// # Errors
     /// As [`ToolEntry::submit`].
-    pub fn submit(&self, tool: &ToolEntry, call: Call, rps: Option<f64>) -> Result<(), (Call, Refusal)> {
-        let Some(rps) = rps else { return tool.submit(call) };
-        let tenant = Arc::clone(&call.tenant_id);
-        if let Err(wait) = self.tenants.lock().take(Instant::now(), &tenant, Rate::per_second(rps)) {
-            return Err(tool.refused(call, Refusal::TenantRate(wait)));
+    pub fn submit(&self, tool: &ToolEntry, mut call: Call) -> Result<(), (Call, Refusal)> {
+        let allowance = tool.rights.allowance(&call.request.frame);
+        if !allowance.is_limited() {
+            return tool.submit(call);
+        }
+        let tenant = Arc::clone(&call.request.frame.tenant_id);
+        let taken = self.tenants.lock().take(Instant::now(), &tenant, &allowance);
+        match taken {
+            Ok(charged) => call.charged = charged,
+            Err(UsedUp::Calls(wait)) => return Err(tool.refused(call, Refusal::TenantRate(wait))),
+            Err(UsedUp::Cpu(wait)) => return Err(tool.refused(call, Refusal::TenantCpu(wait))),
         }
         let submitted = tool.submit(call);
         if submitted.is_err() {
@@ -398,7 +404,7 @@ impl ToolEntry {
     /// When a refused caller should come back: when its rate allows, when the tool is tried again, or when half of what
     /// waits is worked off.
     pub fn retry_after(&self, refusal: Refusal) -> Duration {
-        if let Refusal::ToolRate(wait) | Refusal::TenantRate(wait) = refusal {
+        if let Refusal::ToolRate(wait) | Refusal::TenantRate(wait) | Refusal::TenantCpu(wait) = refusal {
             // Never too early: the call would only be refused again. Whole milliseconds are said.
             return wait.mul_f64(1.0 + fastrand::f64() / 10.0) + Duration::from_millis(1);
         }

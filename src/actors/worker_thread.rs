@@ -22,10 +22,12 @@ use super::reply::Reply;
 use super::sandboxes::{Ended, Sandboxes};
 use super::shared::Shared;
 use super::supervision_log::{Reason, Record, Restart};
+use super::tenant_accounts::Charge;
 use super::tool_table::{ThreadExit, ToolEntry, WorkerSlot};
 use super::unsent::Unsent;
 use super::warm_stores::StoreKey;
 use crate::failpoint::points;
+use crate::frame::ContextFrame;
 use crate::wasi::error::{Fault, FaultCode};
 
 /// Stack of a worker thread. Guests run on fibers of their own; this holds the host's frames.
@@ -228,14 +230,17 @@ impl WorkerThread {
             self.answer_soon(call.reply, CallOutcome::Faulted(call.deadline.fault()));
             return Ok(());
         }
-        let Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, cancel, reply, .. } = call;
+        let Call { request, charged, permissions, deadline, let_in, cancel, reply, .. } = call;
+        let frame = Arc::clone(&request.frame);
         if self.in_hand.hold(deadline, cancel.clone(), reply) && points::UNWATCHED.hit().is_ok() {
             self.tell(WorkerMsg::Busy);
         }
         // With the call in hand: whatever happens now, it is answered.
         let _ = points::WORKER_RECV.hit_for(&self.tool.published);
-        let key = StoreKey { tenant_id, permissions };
-        let ended = self.sandboxes.run(&key, request, deadline.at, &cancel, || self.in_hand.send_unsent());
+        let key = StoreKey { tenant_id: Arc::clone(&frame.tenant_id), permissions };
+        let charge = charged.map(Charge::begin);
+        let ended = self.sandboxes.run(&key, request, &cancel, || self.in_hand.send_unsent());
+        drop(charge);
         if self.in_hand.is_abandoned() {
             // The answer was given and the place taken while the guest was stuck.
             return Err(ExitReason::Wedged);
@@ -246,7 +251,7 @@ impl WorkerThread {
         self.tool.lane.note_service(began.elapsed());
         let rebuilt = self.sandboxes.recover(&key, returned, || self.in_hand.send_unsent());
         if let Some(fault) = fault.filter(|fault| !fault.code.is_the_tools_word()) {
-            self.report(&fault, rebuilt.as_ref().ok().copied().flatten(), reason_trace_id);
+            self.report(&fault, rebuilt.as_ref().ok().copied().flatten(), &frame);
         }
         rebuilt.map(drop)
     }
@@ -286,7 +291,7 @@ impl WorkerThread {
     }
 
     /// Says in the supervision log and on the bus that a call met a fault, and what was done about it.
-    fn report(&self, fault: &Fault, rebuilt: Option<Duration>, trace_id: Arc<str>) {
+    fn report(&self, fault: &Fault, rebuilt: Option<Duration>, frame: &ContextFrame) {
         self.shared.bus.publish(Event::CallFaulted { tool: Arc::clone(&self.tool.name), code: fault.code });
         self.shared.log.record(Record {
             level: Some("L1"),
@@ -294,7 +299,7 @@ impl WorkerThread {
             reason: Some(Reason::new(fault.code.as_str(), fault.detail.clone(), &fault.message)),
             restart: rebuilt.map(|took| Restart { took_us: Some(took.as_micros() as u64), ..Restart::new("store") }),
             queue_depth: Some(self.tool.lane.depth()),
-            trace_id: Some(trace_id),
+            trace_id: Some(Arc::clone(&frame.reason_trace_id)),
             ..Record::new("call_faulted", self.tool.worker_path(self.index))
         });
     }

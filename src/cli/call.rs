@@ -1,5 +1,7 @@
 //! `call`: one tool, once, from the shell, through the same lane and sandbox as a client's call.
 
+use std::sync::Arc;
+
 use clap::Args;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -65,13 +67,13 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
         arguments,
         &frame,
         CancellationToken::new(),
-        &std::sync::Arc::default(),
+        &Arc::default(),
         None,
     )
     .await
     {
-        Ok(mut admitted) => report(&tool, admitted.answer.wait().await, frame, args.json),
-        Err(Denied::Fault(fault)) => failed(&tool, &fault, frame, args.json),
+        Ok(mut admitted) => report(&tool, admitted.answer.wait().await, &frame, args.json),
+        Err(Denied::Fault(fault)) => failed(&tool, &fault, &frame, args.json),
         Err(Denied::Protocol(error)) => {
             complain(&error.message);
             Exit::Unavailable
@@ -81,7 +83,7 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
     exit
 }
 
-fn parse(config: &Config, args: &CallArgs) -> Result<(serde_json::Map<String, Value>, ContextFrame), String> {
+fn parse(config: &Config, args: &CallArgs) -> Result<(serde_json::Map<String, Value>, Arc<ContextFrame>), String> {
     let Ok(Value::Object(arguments)) = serde_json::from_str(&args.arguments) else {
         return Err(format!(
             "the arguments must be a JSON object like '{{\"path\":\"a.txt\"}}', not {}",
@@ -95,10 +97,10 @@ fn parse(config: &Config, args: &CallArgs) -> Result<(serde_json::Map<String, Va
     let frame = config.frame_defaults.frame(given.as_ref()).map_err(|mistakes| {
         error::bad_frame(&mistakes).message.replace(&format!("_meta[\"{}\"]", frame::META_KEY), "--context")
     })?;
-    Ok((arguments, frame))
+    Ok((arguments, Arc::new(frame)))
 }
 
-fn report(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame, json: bool) -> Exit {
+fn report(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame, json: bool) -> Exit {
     match outcome {
         CallOutcome::Finished(output) => finished(tool, output, frame, json),
         CallOutcome::Faulted(fault) => failed(tool, &fault, frame, json),
@@ -110,7 +112,7 @@ fn report(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame, json: boo
     }
 }
 
-fn finished(tool: &ToolEntry, output: GuestOutput, frame: ContextFrame, json: bool) -> Exit {
+fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame, json: bool) -> Exit {
     if json {
         return print_json(&tools::finished(tool, output, frame), Exit::Done);
     }
@@ -126,7 +128,7 @@ fn finished(tool: &ToolEntry, output: GuestOutput, frame: ContextFrame, json: bo
     Exit::Done
 }
 
-fn failed(tool: &ToolEntry, fault: &Fault, frame: ContextFrame, json: bool) -> Exit {
+fn failed(tool: &ToolEntry, fault: &Fault, frame: &ContextFrame, json: bool) -> Exit {
     if json {
         return print_json(&tools::faulted(tool, fault, frame), Exit::Failed);
     }

@@ -19,7 +19,8 @@ use crate::actors::reply::{Answer, Reply};
 use crate::actors::shared::Shared;
 use crate::actors::tool_table::ToolEntry;
 use crate::failpoint::points;
-use crate::frame::{self, Budget, ContextFrame};
+use crate::frame::{self, ContextFrame};
+use crate::telemetry::trace_parent;
 use crate::wasi::call::GuestRequest;
 use crate::wasi::error::{Fault, FaultCode};
 use crate::wasi::lazy_tool::NotReady;
@@ -56,13 +57,15 @@ pub fn tool<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<ToolEntry>, rm
 ///
 /// # Errors
 /// A protocol error that names every wrong key.
-pub fn frame(shared: &Shared, meta: &RequestMetaObject) -> Result<ContextFrame, rmcp::ErrorData> {
-    let frame = shared.context.defaults().frame(meta.get(frame::META_KEY));
+pub fn frame(shared: &Shared, meta: &RequestMetaObject) -> Result<Arc<ContextFrame>, rmcp::ErrorData> {
+    let trace = meta.get_traceparent().and_then(|parent| trace_parent::parse(parent, None));
+    let trace = trace.map(|parent| parent.trace_id().to_string());
+    let frame = shared.context.defaults().frame_in(meta.get(frame::META_KEY), trace.as_deref());
     let mut frame = frame.map_err(|mistakes| error::bad_frame(&mistakes))?;
     if let Some(asked) = deadline(meta)? {
         frame.deadline = Some(frame.deadline.map_or(asked, |known| known.min(asked)));
     }
-    Ok(frame)
+    Ok(Arc::new(frame))
 }
 
 /// How long the request itself allows the call to take, if it says so.
@@ -120,7 +123,7 @@ pub async fn admit(
     shared: &Shared,
     tool: &ToolEntry,
     arguments: JsonObject,
-    frame: &ContextFrame,
+    frame: &Arc<ContextFrame>,
     cancel: CancellationToken,
     output: &Arc<OutputGauge>,
     progress: Option<mpsc::Sender<Progress>>,
@@ -141,11 +144,7 @@ pub struct Checked {
     permissions: Permissions,
     /// As JSON text.
     arguments: String,
-    context: Arc<str>,
-    budget: Budget,
-    tenant_id: Arc<str>,
-    reason_trace_id: Arc<str>,
-    rps: Option<f64>,
+    frame: Arc<ContextFrame>,
 }
 
 /// The part of a call that belongs to whoever made it.
@@ -171,19 +170,11 @@ pub fn due(tool: &ToolEntry, frame: &ContextFrame) -> Deadline {
 ///
 /// # Errors
 /// See [`Denied`].
-pub fn check(tool: &ToolEntry, arguments: JsonObject, frame: &ContextFrame) -> Result<Checked, Denied> {
+pub fn check(tool: &ToolEntry, arguments: JsonObject, frame: &Arc<ContextFrame>) -> Result<Checked, Denied> {
     points::ADMIT.hit_for(&tool.published).map_err(|_| Denied::Protocol(error::host_bug()))?;
     let permissions = permissions(tool, frame).map_err(Denied::Fault)?;
     let arguments = fitting(tool, arguments).map_err(Denied::Fault)?;
-    Ok(Checked {
-        permissions,
-        arguments,
-        context: frame.json(),
-        budget: frame.budget,
-        tenant_id: Arc::clone(&frame.tenant_id),
-        reason_trace_id: Arc::clone(&frame.reason_trace_id),
-        rps: frame.rps,
-    })
+    Ok(Checked { permissions, arguments, frame: Arc::clone(frame) })
 }
 
 /// Puts a call into the lane of `tool`, or says why not; then its reply stays silent.
@@ -192,11 +183,11 @@ pub fn check(tool: &ToolEntry, arguments: JsonObject, frame: &ContextFrame) -> R
 /// See [`Denied`].
 pub fn submit(shared: &Shared, tool: &ToolEntry, checked: Checked, waiting: Waiting) -> Result<(), Denied> {
     let Waiting { deadline, cancel, output, progress, reply } = waiting;
-    let Checked { permissions, arguments, context, budget, tenant_id, reason_trace_id, rps } = checked;
-    let request = GuestRequest { arguments, context, budget, progress };
+    let Checked { permissions, arguments, frame } = checked;
+    let request = GuestRequest { arguments, frame, deadline: deadline.at, progress };
     let let_in = LetIn::free();
-    let call = Call { request, tenant_id, reason_trace_id, permissions, deadline, let_in, output, cancel, reply };
-    shared.table.submit(tool, call, rps).map_err(|(call, refusal)| {
+    let call = Call { request, charged: None, permissions, deadline, let_in, output, cancel, reply };
+    shared.table.submit(tool, call).map_err(|(call, refusal)| {
         call.reply.stay_silent();
         Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after(refusal)))
     })

@@ -50,7 +50,7 @@ pub struct DirectCall {
 
 /// What an answer is made of.
 struct Owed {
-    frame: ContextFrame,
+    frame: Arc<ContextFrame>,
     span: CallSpan,
     modern: bool,
 }
@@ -124,7 +124,7 @@ impl Request {
         span.frame(&frame);
         let checked = match admission::check(tool, self.arguments, &frame) {
             Ok(checked) => checked,
-            Err(denied) => return ended(span, tools::denied(tool, denied, frame)),
+            Err(denied) => return ended(span, tools::denied(tool, denied, &frame)),
         };
         span.admitted();
         let deadline = admission::due(tool, &frame);
@@ -161,10 +161,10 @@ impl DirectCall {
     }
 
     /// Answers, if that is still owed.
-    fn end(&self, result: impl FnOnce(ContextFrame) -> CallResult) {
+    fn end(&self, result: impl FnOnce(&ContextFrame) -> CallResult) {
         let Some(Owed { frame, span, modern }) = self.owed.lock().take() else { return };
         // On a worker's thread, a bug in here would be taken for the worker's own.
-        let result = catch_unwind(AssertUnwindSafe(|| result(frame))).unwrap_or_else(|_| Err(error::host_bug()));
+        let result = catch_unwind(AssertUnwindSafe(|| result(&frame))).unwrap_or_else(|_| Err(error::host_bug()));
         span.end(&result);
         self.connection.answer_call(self.number, |id, line| write(id, result, modern, line));
     }

@@ -35,7 +35,13 @@ pub fn refused(refusal: Refusal, tool: &str, retry_after: Duration) -> ErrorData
         Refusal::Codel => format!("calls of the tool {tool} wait too long already; make fewer and try again later"),
         Refusal::ToolRate(_) => format!("the tool {tool} takes only so many calls a second; try again later"),
         Refusal::TenantRate(_) => {
-            "the tenant's calls a second (budgets.rps of the ContextFrame) are used up; try again later".to_owned()
+            "the tenant's calls a second (budgets.rps of the ContextFrame, or the policy's) are used up; try again later"
+                .to_owned()
+        }
+        Refusal::TenantCpu(_) => {
+            "the tenant's CPU time of a minute (budgets.cpu_ms_per_min of the ContextFrame, or the policy's) is used up; \
+             try again later"
+                .to_owned()
         }
         Refusal::Quarantined => {
             format!("the tool {tool} failed too often and is left alone for a while; try again later")

@@ -65,10 +65,10 @@ impl ToolHandler {
             Some(key) => {
                 // An answer that is kept is no way around the rules.
                 if let Err(denied) = admission::permitted(tool, &frame) {
-                    return tools::denied(tool, denied, frame);
+                    return tools::denied(tool, denied, &frame);
                 }
                 let claim = once::claim(tool, key, &arguments, &frame);
-                let call = self.make(tool, arguments, frame.clone(), &context, span);
+                let call = self.make(tool, arguments, Arc::clone(&frame), &context, span);
                 once::once(&self.shared, tool, claim, &frame, &context.ct, call).await
             }
         }
@@ -78,7 +78,7 @@ impl ToolHandler {
         &self,
         tool: &ToolEntry,
         arguments: JsonObject,
-        frame: ContextFrame,
+        frame: Arc<ContextFrame>,
         context: &RequestContext<RoleServer>,
         span: &mut CallSpan,
     ) -> Made {
@@ -106,9 +106,9 @@ impl ToolHandler {
                     self.shared.table.note_cancellation();
                     CallOutcome::Faulted(deadline.fault())
                 });
-                Made::of(tool, outcome, frame)
+                Made::of(tool, outcome, &frame)
             }
-            Err(denied) => Made::not(tool, denied, frame),
+            Err(denied) => Made::not(tool, denied, &frame),
         }
     }
 }

@@ -62,14 +62,14 @@ pub struct Made {
 
 impl Made {
     /// A call that was let in ended so.
-    pub fn of(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame) -> Self {
+    pub fn of(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame) -> Self {
         let again = matches!(&outcome, CallOutcome::Faulted(fault) if fault.code.retryable() && is_repeatable(tool));
         let refused = matches!(outcome, CallOutcome::Refused(_));
         Self { result: tools::answer(tool, outcome, frame), was_tried: !refused && !again }
     }
 
     /// A call was not let in.
-    pub fn not(tool: &ToolEntry, denied: admission::Denied, frame: ContextFrame) -> Self {
+    pub fn not(tool: &ToolEntry, denied: admission::Denied, frame: &ContextFrame) -> Self {
         Self { result: tools::denied(tool, denied, frame), was_tried: false }
     }
 }
@@ -112,7 +112,7 @@ pub async fn once(
         begun = tokio::time::timeout(patience, shared.keyed.begin(claim)) => begun,
     };
     let (begun, ticket) = match begun {
-        Err(_) => return Ok(tools::faulted(tool, &admission::due(tool, frame).fault(), frame.clone())),
+        Err(_) => return Ok(tools::faulted(tool, &admission::due(tool, frame).fault(), frame)),
         Ok(Err(why)) => return Err(error::keys_unavailable(&why, &tool.published)),
         Ok(Ok(begun)) => begun,
     };
@@ -125,9 +125,7 @@ pub async fn once(
         (Begun::Done(answer), _) => replayed(&answer),
         (Begun::Conflict, _) => Err(error::key_conflict()),
         (Begun::Full, _) => Err(error::keys_full(&tool.published)),
-        (Begun::Unknown | Begun::Run | Begun::Running, _) => {
-            Ok(tools::faulted(tool, &error::unknown_outcome(), frame.clone()))
-        }
+        (Begun::Unknown | Begun::Run | Begun::Running, _) => Ok(tools::faulted(tool, &error::unknown_outcome(), frame)),
     }
 }
 

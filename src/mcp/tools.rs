@@ -49,7 +49,7 @@ pub fn listed(tool: &ToolEntry) -> Tool {
 ///
 /// # Errors
 /// A protocol error, when it was refused while it waited.
-pub fn answer(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame) -> Result<CallToolResult, ErrorData> {
+pub fn answer(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame) -> Result<CallToolResult, ErrorData> {
     match outcome {
         CallOutcome::Finished(output) => Ok(finished(tool, output, frame)),
         CallOutcome::Faulted(fault) => Ok(faulted(tool, &fault, frame)),
@@ -62,7 +62,7 @@ pub fn answer(tool: &ToolEntry, outcome: CallOutcome, frame: ContextFrame) -> Re
 ///
 /// # Errors
 /// A protocol error, if that is what it is told.
-pub fn denied(tool: &ToolEntry, denied: Denied, frame: ContextFrame) -> Result<CallToolResult, ErrorData> {
+pub fn denied(tool: &ToolEntry, denied: Denied, frame: &ContextFrame) -> Result<CallToolResult, ErrorData> {
     match denied {
         Denied::Fault(fault) => Ok(faulted(tool, &fault, frame)),
         Denied::Protocol(error) => Err(error),
@@ -70,18 +70,18 @@ pub fn denied(tool: &ToolEntry, denied: Denied, frame: ContextFrame) -> Result<C
 }
 
 /// The result of a call that finished.
-pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: ContextFrame) -> CallToolResult {
+pub fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame) -> CallToolResult {
     let content = output.content.into_iter().map(|content| block(tool, content)).collect();
     let mut result = CallToolResult::success(content);
     result.structured_content = output.structured;
-    result.meta = Some(meta(&frame));
+    result.meta = Some(meta(frame));
     result
 }
 
 /// The result of a call that failed.
-pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: ContextFrame) -> CallToolResult {
+pub fn faulted(tool: &ToolEntry, fault: &Fault, frame: &ContextFrame) -> CallToolResult {
     let mut result = CallToolResult::error(vec![ContentBlock::text(fault.message.clone())]);
-    let mut meta = meta(&frame);
+    let mut meta = meta(frame);
     let definition = tool.loaded.definition();
     let repeatable = definition.read_only || definition.idempotent;
     meta.insert(FAULT_META_KEY.to_owned(), error::fault_meta(fault, repeatable));

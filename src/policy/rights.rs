@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::decision::{Decision, Request};
 use super::rules::Rules;
 use super::tool_rule::ToolRule;
-use crate::frame::{ContextFrame, HIGHEST_RISK, Stage};
+use crate::frame::{Allowance, ContextFrame, HIGHEST_RISK, Stage};
 use crate::wasi::environment::Environment;
 use crate::wasi::manifest::{Manifest, Permissions};
 use crate::wasi::sandbox::Policy;
@@ -50,6 +50,11 @@ impl Rights {
     pub fn denial(&self, frame: &ContextFrame) -> Option<&str> {
         let call = index(frame.stage, frame.risk_level, frame.read_only);
         self.denials.get_or_init(|| self.all_denials())[call].as_deref()
+    }
+
+    /// What the calls of the frame's tenant may use together: what it allows itself, and never more than the rules do.
+    pub fn allowance(&self, frame: &ContextFrame) -> Allowance {
+        frame.allowance.strictest(self.rules.allowance(&frame.tenant_id))
     }
 
     fn all_denials(&self) -> Box<[Option<Box<str>>; CALLS]> {

@@ -9,8 +9,12 @@ use super::role::Role;
 use super::tool_rule::{Surroundings, ToolRule, above};
 use crate::config::Access;
 use crate::fields::Fields;
+use crate::frame::Allowance;
 use crate::wasi::manifest::{Permissions, published_name};
 use crate::wasi::sandbox::Policy;
+
+/// The name under which stands what is said of tenants that are not named.
+const OTHERS: &str = "*";
 
 /// What becomes of destructive calls at stage prod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub struct Rules {
     /// The most precise first.
     pub(super) tools: Vec<ToolRule>,
     pub(super) prod: Option<(Destructive, RuleRef)>,
+    /// What tenants may use.
+    tenants: BTreeMap<String, Allowance>,
     is_written: bool,
 }
 
@@ -71,6 +77,7 @@ impl Rules {
         rules.roles = reading.roles(access, &written);
         rules.tools = reading.tools(written.tools);
         rules.prod = written.prod;
+        rules.tenants = reading.tenants(&written.tenants);
         reading.guard(access);
         if reading.mistakes.is_empty() { Ok(rules) } else { Err(reading.mistakes) }
     }
@@ -78,6 +85,14 @@ impl Rules {
     /// Every secret that tools get, by name.
     pub fn secrets(&self) -> impl Iterator<Item = (&str, &str)> {
         self.tools.iter().flat_map(ToolRule::secrets)
+    }
+
+    /// What the calls of `tenant` may use together.
+    pub fn allowance(&self, tenant: &str) -> Allowance {
+        match self.tenants.is_empty() {
+            true => Allowance::default(),
+            false => self.tenants.get(tenant).or_else(|| self.tenants.get(OTHERS)).copied().unwrap_or_default(),
+        }
     }
 
     /// Whether any rule is written.
@@ -108,6 +123,7 @@ struct Written<'a> {
     roles: Vec<(Place, &'a Map<String, Value>)>,
     users: Vec<(Place, &'a Map<String, Value>)>,
     tools: Vec<(Place, &'a Map<String, Value>)>,
+    tenants: Vec<(Place, &'a Map<String, Value>)>,
     prod: Option<(Destructive, RuleRef)>,
 }
 
@@ -121,9 +137,12 @@ impl Reading<'_> {
         let mut fields = Fields::new("", values);
         // Read by whoever read the file.
         fields.value("fs_allowlist");
-        for (key, section) in
-            [("roles", &mut written.roles), ("users", &mut written.users), ("tools", &mut written.tools)]
-        {
+        for (key, section) in [
+            ("roles", &mut written.roles),
+            ("users", &mut written.users),
+            ("tools", &mut written.tools),
+            ("tenants", &mut written.tenants),
+        ] {
             match fields.value(key) {
                 None => {}
                 Some(Value::Object(map)) => section.push((place.at(key), map)),
@@ -139,7 +158,7 @@ impl Reading<'_> {
                 (_, None) => {}
             }
         }
-        let known = ["fs_allowlist", "prod", "roles", "tools", "users"];
+        let known = ["fs_allowlist", "prod", "roles", "tenants", "tools", "users"];
         for key in values.keys().filter(|key| !known.contains(&key.as_str())) {
             let problem = format!("is not a known key; known here: {}", known.join(", "));
             self.mistakes.push(place.at(key).mistake(&problem));
@@ -213,6 +232,17 @@ impl Reading<'_> {
         }
         tools.sort_by_key(|tool| std::cmp::Reverse(tool.glob.precision()));
         tools
+    }
+
+    fn tenants(&mut self, written: &[(Place, &Map<String, Value>)]) -> BTreeMap<String, Allowance> {
+        let mut tenants = BTreeMap::new();
+        for (place, name, value) in entries(written) {
+            let read = place.read(value, &mut self.mistakes, |fields, _| Allowance::read(fields));
+            if tenants.insert(name.clone(), read.unwrap_or_default()).is_some() {
+                self.mistakes.push(place.mistake("is in the config file too; keep one of them"));
+            }
+        }
+        tenants
     }
 
     /// A tool that can write where it is decided what it may do can grant itself everything, at the latest at the next

@@ -66,7 +66,7 @@ impl Tree {
 
     /// A call of a client that has yet to read `output`.
     async fn call_from(&self, output: &Arc<OutputGauge>, arguments: serde_json::Value) -> CallOutcome {
-        let frame = self.runtime.shared.context.defaults().frame(None).unwrap();
+        let frame = self.runtime.shared.context.defaults().frame(None).unwrap().into();
         let arguments = arguments.as_object().unwrap().clone();
         let shared = &self.runtime.shared;
         match admission::admit(shared, self.probe(), arguments, &frame, CancellationToken::new(), output, None).await {

@@ -1,23 +1,24 @@
 //! What goes into a guest call and what comes out, whatever the kind of guest.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::error::Fault;
 use super::store::Progress;
-use crate::frame::Budget;
+use crate::frame::ContextFrame;
 
 /// One call, as the guest gets it.
 #[derive(Debug)]
 pub struct GuestRequest {
     /// The arguments: a JSON object as text, already checked against the tool's schema.
     pub arguments: String,
-    /// The ContextFrame as JSON text.
-    pub context: Arc<str>,
-    /// What the caller allows it.
-    pub budget: Budget,
+    /// What the call is bound to.
+    pub frame: Arc<ContextFrame>,
+    /// When it will be stopped.
+    pub deadline: Instant,
     /// Where progress goes, when the client asked for it.
     pub progress: Option<mpsc::Sender<Progress>>,
 }

@@ -17,7 +17,7 @@ use super::error::{Fault, FaultCode};
 use super::limits::Limits;
 use super::store::{CommandState, Sandbox};
 use super::warm::cannot_mount;
-use crate::frame::Budget;
+use crate::frame::{Budget, ContextFrame};
 
 /// Runs the command once in a Store of its own.
 ///
@@ -31,10 +31,10 @@ pub async fn run(
 ) -> Result<GuestOutput, Fault> {
     let output_bytes = sandbox.limits.output_bytes;
     let mut store = sandbox
-        .command_store(engine, request.arguments, &request.context, request.budget)
+        .command_store(engine, request.arguments, &request.frame.json(), request.frame.budget)
         .map_err(|error| cannot_mount(&error))?;
     let ended = start(&mut store, pre).await;
-    log_stderr(&sandbox.tool, &store);
+    log_stderr(&sandbox.tool, &request.frame, &store);
     match ended {
         Ok(()) => {}
         Err(error) if matches!(error.downcast_ref(), Some(I32Exit(0))) => {}
@@ -120,11 +120,11 @@ fn data(answer: &mut Map<String, Value>) -> GuestOutput {
     GuestOutput::text(text)
 }
 
-fn log_stderr(tool: &str, store: &Store<CommandState>) {
+fn log_stderr(tool: &str, frame: &ContextFrame, store: &Store<CommandState>) {
     let stderr = &store.data().stderr;
     if !stderr.is_empty() {
         let text = printable(&stderr.take(), Limits::STDERR_BYTES);
-        tracing::debug!(target: "guest", tool, "stderr: {text}");
+        tracing::debug!(target: "guest", tool, trace_id = &*frame.reason_trace_id, "stderr: {text}");
     }
 }
 

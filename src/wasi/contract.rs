@@ -22,7 +22,7 @@ pub mod bindings {
 }
 
 use bindings::nurones::tool::types::LogLevel;
-use bindings::nurones::tool::{files, host, types};
+use bindings::nurones::tool::{context, files, host, types};
 
 /// A linker that offers WASI p2 and the `nurones:tool` imports.
 ///
@@ -31,6 +31,7 @@ use bindings::nurones::tool::{files, host, types};
 pub fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<ToolState>> {
     let mut linker = Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
+    context::add_to_linker::<_, HasSelf<ToolState>>(&mut linker, |state| state)?;
     host::add_to_linker::<_, HasSelf<ToolState>>(&mut linker, |state| state)?;
     files::add_to_linker::<_, HasSelf<ToolState>>(&mut linker, |state| state)?;
     Ok(linker)
@@ -51,9 +52,9 @@ impl host::Host for ToolState {
         points::GUEST_IMPORT.hit_for(&self.tool).map_err(wasmtime::Error::from)?;
         self.log_lines += 1;
         match self.log_lines.cmp(&(Limits::LOG_LINES + 1)) {
-            std::cmp::Ordering::Less => log_line(&self.tool, level, &message),
+            std::cmp::Ordering::Less => log_line(&self.tool, self.trace_id(), level, &message),
             std::cmp::Ordering::Equal => {
-                tracing::warn!(tool = %self.tool, budget = Limits::LOG_LINES, "the tool logs too much; the rest of this call is dropped");
+                tracing::warn!(tool = %self.tool, trace_id = self.trace_id(), budget = Limits::LOG_LINES, "the tool logs too much; the rest of this call is dropped");
             }
             std::cmp::Ordering::Greater => {}
         }
@@ -66,13 +67,13 @@ impl host::Host for ToolState {
 }
 
 /// Writes one line of a guest to our log, made harmless for terminals.
-fn log_line(tool: &str, level: LogLevel, message: &str) {
+fn log_line(tool: &str, trace_id: Option<&str>, level: LogLevel, message: &str) {
     let message = printable(message.as_bytes(), Limits::LOG_LINE_BYTES);
     match level {
-        LogLevel::Debug => tracing::event!(target: "guest", Level::DEBUG, tool, "{message}"),
-        LogLevel::Info => tracing::event!(target: "guest", Level::INFO, tool, "{message}"),
-        LogLevel::Warn => tracing::event!(target: "guest", Level::WARN, tool, "{message}"),
-        LogLevel::Error => tracing::event!(target: "guest", Level::ERROR, tool, "{message}"),
+        LogLevel::Debug => tracing::event!(target: "guest", Level::DEBUG, tool, trace_id, "{message}"),
+        LogLevel::Info => tracing::event!(target: "guest", Level::INFO, tool, trace_id, "{message}"),
+        LogLevel::Warn => tracing::event!(target: "guest", Level::WARN, tool, trace_id, "{message}"),
+        LogLevel::Error => tracing::event!(target: "guest", Level::ERROR, tool, trace_id, "{message}"),
     }
 }
 

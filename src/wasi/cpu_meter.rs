@@ -34,7 +34,8 @@ impl CpuMeter {
     }
 }
 
-fn thread_cpu() -> Duration {
+/// The CPU time that this thread has used.
+pub fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }

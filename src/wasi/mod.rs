@@ -30,6 +30,7 @@ pub mod environment;
 pub mod error;
 pub mod executor;
 pub mod files;
+pub mod frame_view;
 pub mod guest;
 pub mod inspection;
 pub mod lazy_tool;

@@ -3,6 +3,7 @@
 //! Both guest kinds get their WASI context from [`Sandbox`], so that no limit can be forgotten for one of them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use wasmtime::{Store, UpdateDeadline};
@@ -18,7 +19,7 @@ use super::manifest::{Manifest, Permissions};
 use super::output::Capture;
 use super::sandbox::Policy;
 use crate::failpoint::points;
-use crate::frame::Budget;
+use crate::frame::{Budget, ContextFrame};
 
 /// How far a call has come, as the guest tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +94,7 @@ impl Sandbox {
             stderr,
             output_bytes: self.limits.output_bytes,
             blocking_io: self.blocking_io,
+            call: None,
             progress: None,
             log_lines: 0,
         };
@@ -168,20 +170,33 @@ pub struct ToolState {
     pub(super) stderr: Capture,
     pub(super) output_bytes: usize,
     pub(super) blocking_io: bool,
+    /// What the call in hand, or the last one, is bound to, and when it is stopped.
+    pub(super) call: Option<(Arc<ContextFrame>, Instant)>,
     pub(super) progress: Option<mpsc::Sender<Progress>>,
     pub(super) log_lines: usize,
 }
 
 impl ToolState {
     /// Makes the state ready for the next call: budgets start anew, nothing of the last caller stays.
-    pub(super) fn arm(&mut self, budget: Budget, progress: Option<mpsc::Sender<Progress>>) {
+    pub(super) fn arm(
+        &mut self,
+        frame: Arc<ContextFrame>,
+        deadline: Instant,
+        progress: Option<mpsc::Sender<Progress>>,
+    ) {
         self.progress = progress;
         self.log_lines = 0;
-        self.limiter.begin(budget.memory_bytes);
-        self.cpu = CpuMeter::start(budget.cpu);
+        self.limiter.begin(frame.budget.memory_bytes);
+        self.cpu = CpuMeter::start(frame.budget.cpu);
+        self.call = Some((frame, deadline));
         if !self.stdout.is_empty() {
             self.stdout.take();
         }
+    }
+
+    /// What the log says of the call in hand, if there is one.
+    pub(super) fn trace_id(&self) -> Option<&str> {
+        self.call.as_ref().map(|(frame, _)| &*frame.reason_trace_id)
     }
 }
 

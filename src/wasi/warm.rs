@@ -74,13 +74,14 @@ impl WarmInstance {
     /// # Errors
     /// Whatever ended the call; see the rule in the module documentation.
     pub async fn call(&mut self, request: GuestRequest) -> Result<GuestOutput, Fault> {
-        if request.budget.memory_bytes.is_some_and(|budget| self.memory_bytes() > budget) {
+        if request.frame.budget.memory_bytes.is_some_and(|budget| self.memory_bytes() > budget) {
             return Err(Fault::memory(true));
         }
-        self.store.data_mut().arm(request.budget, request.progress);
+        let context = request.frame.json();
+        self.store.data_mut().arm(request.frame, request.deadline, request.progress);
         self.calls += 1;
         self.entered = true;
-        let called = self.guest.call_call(&mut self.store, &request.arguments, &request.context, None).await;
+        let called = self.guest.call_call(&mut self.store, &request.arguments, &context, None).await;
         self.entered = called.is_err();
         self.log_stderr();
         match called {
@@ -112,7 +113,7 @@ impl WarmInstance {
         let state = self.store.data();
         if !state.stderr.is_empty() {
             let text = printable(&state.stderr.take(), Limits::STDERR_BYTES);
-            tracing::debug!(target: "guest", tool = %state.tool, "stderr: {text}");
+            tracing::debug!(target: "guest", tool = %state.tool, trace_id = state.trace_id(), "stderr: {text}");
         }
     }
 }

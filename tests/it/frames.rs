@@ -192,3 +192,53 @@ fn a_failure_that_a_tool_explains_keeps_its_instance() {
     assert_eq!(client.call_fault("probe", json!({"verb": "read", "path": missing})).0, "not_found");
     assert_eq!(client.call_text("probe", json!({"verb": "count"})), "3");
 }
+
+#[test]
+fn a_guest_gets_its_frame_typed_and_the_time_that_is_left() {
+    let sandbox = Sandbox::new();
+    sandbox.prebuilt_tool("probe", "probe", json!({}));
+    let mut client = sandbox.server().start_session();
+    let given = json!({
+        "reason_trace_id": "trace-7", "tenant_id": "acme", "stage": "staging", "risk_level": 1,
+        "budgets": {"cpu_ms": 20_000, "mem_mb": 64, "deadline_ms": 10_000, "rps": 1500.5, "cpu_ms_per_min": 60_000},
+        "flags": {"allow_autotune": false, "read_only": true}
+    });
+    let mut seen = |frame: Value| -> Value {
+        let answer = client.call_framed("probe", json!({"verb": "frame"}), frame);
+        serde_json::from_str(text(&answer)).unwrap()
+    };
+    let mut frame = seen(given.clone());
+    let left_ms = frame.as_object_mut().unwrap().remove("time_left_ms").unwrap().as_u64().unwrap();
+    assert!((1..=10_000).contains(&left_ms), "{left_ms}");
+    let mut expected = json!({"stage": "Stage::Staging", "read_only": true, "allow_autotune": false});
+    for key in ["reason_trace_id", "tenant_id", "risk_level", "budgets"] {
+        expected[key] = given[key].clone();
+    }
+    assert_eq!(frame, expected);
+    // The instance is warm; nothing of the last call is seen by the next.
+    let frame = seen(json!({"tenant_id": "acme"}));
+    assert_eq!((&frame["stage"], &frame["risk_level"]), (&json!("Stage::Dev"), &json!(0)), "{frame}");
+    assert_ne!(frame["reason_trace_id"], "trace-7");
+    assert!(frame["budgets"].as_object().unwrap().values().all(Value::is_null), "{frame}");
+}
+
+#[test]
+fn a_call_in_a_trace_is_known_by_it_in_its_frame_and_in_the_log_lines_of_its_tool() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let sandbox = Sandbox::new();
+    sandbox.prebuilt_tool("probe", "probe", json!({}));
+    let mut client = sandbox.server().env("RUST_LOG", "info,guest=debug").start_session();
+    let mut logged = |line: &str, frame: Value| {
+        let meta = json!({"traceparent": format!("00-{TRACE}-00f067aa0ba902b7-00"), "io.nurones/context": frame});
+        let arguments = json!({"verb": "log", "text": line});
+        let answer = client.request("tools/call", json!({"name": "probe", "arguments": arguments, "_meta": meta}));
+        used(&answer)["reason_trace_id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(logged("by the trace", Value::Null), TRACE);
+    assert_eq!(logged("by the trace too", json!({"stage": "prod"})), TRACE);
+    assert_eq!(logged("by its own word", json!({"reason_trace_id": "mine"})), "mine");
+    let said = client.all_it_said();
+    for (line, id) in [("by the trace", TRACE), ("by the trace too", TRACE), ("by its own word", "mine")] {
+        assert!(said.lines().any(|said| said.contains(line) && said.contains(id)), "{line}: {said}");
+    }
+}

@@ -375,3 +375,32 @@ fn the_rules_of_this_repository_are_good() {
     let mut client = server.arg("--config").arg(&config).args(["--user", "guest"]).start_session();
     assert_eq!(listed(&mut client, json!({})), ["fs_read"]);
 }
+
+#[test]
+fn the_rules_bound_tenants_whatever_they_allow_themselves() {
+    let sandbox = project(&json!({"tenants": {"acme": {"cpu_ms_per_min": 1}, "*": {"rps": 0.001}}}));
+    sandbox.prebuilt_tool("probe", "probe", json!({}));
+    let mut client = with_config(&sandbox).arg("--tools").arg(sandbox.path("tools")).start_session();
+    let mut burn = |tenant: &str, budgets: Value| {
+        client.call_framed("probe", json!({"verb": "burn", "ms": 20}), json!({"tenant_id": tenant, "budgets": budgets}))
+    };
+    let refused = |answer: &Value, key: &str| {
+        assert_eq!(answer["error"]["data"]["reason"], "rate", "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(key), "{answer}");
+    };
+    text(&burn("acme", json!({})));
+    refused(&burn("acme", json!({"cpu_ms_per_min": 60_000})), "cpu_ms_per_min");
+    text(&burn("somebody", json!({})));
+    refused(&burn("somebody", json!({"rps": 1000})), "rps");
+    text(&burn("somebody else", json!({})));
+}
+
+#[test]
+fn a_wrong_rule_for_a_tenant_is_a_mistake() {
+    let sandbox = project(&json!({"tenants": {"acme": {"cpu_ms": 1}, "b": 7}}));
+    let output = with_config(&sandbox).run("");
+    assert_eq!(output.code(), 64, "{}", output.stderr);
+    for said in ["tenants.acme.cpu_ms", "tenants.b"] {
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
+}

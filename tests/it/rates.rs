@@ -90,3 +90,41 @@ fn a_call_that_is_refused_for_another_reason_does_not_count() {
         assert!(!refusal["error"]["message"].as_str().unwrap().contains("budgets.rps"), "{refusal}");
     }
 }
+
+fn burn(client: &mut Client, frame: Value) -> Value {
+    client.call_framed("probe", json!({"verb": "burn", "ms": 50}), frame)
+}
+
+fn assert_cpu_is_used_up(answer: &Value) {
+    let error = &answer["error"];
+    assert_eq!((&error["code"], &error["data"]["reason"]), (&json!(-31503), &json!("rate")), "{answer}");
+    assert!(error["message"].as_str().unwrap().contains("cpu_ms_per_min"), "{answer}");
+    // It has used more than half of its 50 ms, at one a minute.
+    assert!(error["data"]["retryAfterMs"].as_u64().unwrap() > 24 * 60_000, "{answer}");
+}
+
+#[test]
+fn a_tenant_pays_for_the_cpu_time_of_its_calls_and_no_other_does() {
+    let sandbox = Sandbox::new();
+    sandbox.prebuilt_tool("probe", "probe", json!({}));
+    let mut client = sandbox.server().start_session();
+    let frame = |tenant: &str| json!({"tenant_id": tenant, "budgets": {"cpu_ms_per_min": 1}});
+    text(&burn(&mut client, frame("acme")));
+    assert_cpu_is_used_up(&burn(&mut client, frame("acme")));
+    text(&burn(&mut client, frame("other")));
+    let enough = json!({"tenant_id": "rich", "budgets": {"cpu_ms_per_min": 60_000_000}});
+    for _ in 0..5 {
+        text(&burn(&mut client, enough.clone()));
+    }
+}
+
+#[test]
+fn a_call_that_is_stopped_is_paid_for_too() {
+    let sandbox = Sandbox::new();
+    sandbox.prebuilt_tool("probe", "probe", json!({}));
+    let mut client = sandbox.server().start_session();
+    let frame = json!({"tenant_id": "acme", "budgets": {"cpu_ms_per_min": 1, "cpu_ms": 50}});
+    let stopped = client.call_framed("probe", json!({"verb": "spin"}), frame.clone());
+    assert_eq!(stopped["result"]["isError"], true, "{stopped}");
+    assert_cpu_is_used_up(&burn(&mut client, frame));
+}

@@ -42,6 +42,7 @@ impl bindings::Guest for Tool {
         match verb {
             Verb::Count {} => text(served.to_string()),
             Verb::Context {} => text(context),
+            Verb::Frame {} => text(view::frame()),
             Verb::InputRequired {} => input_required(resume),
             verb => run(verb),
         }
@@ -81,7 +82,7 @@ fn run(verb: Verb) -> Result<Outcome, ToolError> {
         Verb::Big { bytes } => text("x".repeat(bytes)),
         Verb::Random { bytes } => text(view::random(bytes)),
         Verb::Env {} => text(view::inherited()),
-        Verb::Count {} | Verb::Context {} | Verb::InputRequired {} => unreachable!("answered by call"),
+        Verb::Count {} | Verb::Context {} | Verb::Frame {} | Verb::InputRequired {} => unreachable!("answered by call"),
     }
 }
 

@@ -71,6 +71,8 @@ pub enum Verb {
     /// How many calls this instance has served.
     Count {},
     Context {},
+    /// The ContextFrame as the host gives it typed, and the time that is left.
+    Frame {},
     Random {
         bytes: u64,
     },
@@ -89,7 +91,8 @@ pub const SCHEMA: &str = r#"{
       "type": "string",
       "enum": [
         "echo", "sleep", "spin", "burn", "trap", "exit", "alloc", "fill", "recurse", "open_many", "print_many", "read",
-        "write", "connect", "log", "progress", "panic", "input_required", "big", "count", "context", "random", "env"
+        "write", "connect", "log", "progress", "panic", "input_required", "big", "count", "context", "frame", "random",
+        "env"
       ],
       "description": "What to do."
     },

@@ -4,10 +4,14 @@
 //! checked key by key, handed to the guest whole, and comes back in the result as it was used. Keys we do not know
 //! pass through.
 
+mod allowance;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+
+pub use allowance::Allowance;
 
 use crate::fields::{Fields, Mistake};
 
@@ -29,12 +33,14 @@ pub struct ContextFrame {
     pub risk_level: u8,
     /// Takes the write capability away.
     pub read_only: bool,
+    /// Whether what the server learns from the call may change its settings.
+    pub allow_autotune: bool,
     /// CPU time and memory the caller allows the call.
     pub budget: Budget,
     /// Wall-clock time the caller allows the call.
     pub deadline: Option<Duration>,
-    /// Calls a second that the tenant allows itself.
-    pub rps: Option<f64>,
+    /// What the tenant allows all of its calls together.
+    pub allowance: Allowance,
 }
 
 impl ContextFrame {
@@ -136,16 +142,22 @@ impl FrameDefaults {
     /// # Errors
     /// Every mistake in `given`.
     pub fn frame(&self, given: Option<&Value>) -> Result<ContextFrame, Vec<Mistake>> {
+        self.frame_in(given, None)
+    }
+
+    /// The same for a call that belongs to the trace of this id, which is then its reason unless `given` has another.
+    ///
+    /// # Errors
+    /// Every mistake in `given`.
+    pub fn frame_in(&self, given: Option<&Value>, trace: Option<&str>) -> Result<ContextFrame, Vec<Mistake>> {
         match given {
-            None | Some(Value::Null) => Ok(self.template.frame()),
+            None | Some(Value::Null) if trace.is_none() || !self.values.contains_key(TRACE_ID) => {
+                Ok(self.template.frame(trace))
+            }
+            None | Some(Value::Null) => Ok(self.overlaid(&Map::new(), trace)),
             Some(Value::Object(map)) => {
                 check(map)?;
-                let mut values = self.values.clone();
-                overlay(&mut values, map);
-                if self.binding {
-                    self.tighten(&mut values);
-                }
-                Ok(complete(values))
+                Ok(self.overlaid(map, trace))
             }
             Some(_) => {
                 let problem = "must be an object: a ContextFrame".to_owned();
@@ -156,6 +168,18 @@ impl FrameDefaults {
 }
 
 impl FrameDefaults {
+    fn overlaid(&self, given: &Map<String, Value>, trace: Option<&str>) -> ContextFrame {
+        let mut values = self.values.clone();
+        if let Some(trace) = trace {
+            values.insert(TRACE_ID.to_owned(), trace.into());
+        }
+        overlay(&mut values, given);
+        if self.binding {
+            self.tighten(&mut values);
+        }
+        complete(values)
+    }
+
     /// Takes back what `values` say more laxly than the defaults.
     fn tighten(&self, values: &mut Map<String, Value>) {
         let least = &self.template.frame;
@@ -205,7 +229,7 @@ impl Template {
         Self { frame: complete(values.clone()), pieces }
     }
 
-    fn frame(&self) -> ContextFrame {
+    fn frame(&self, trace: Option<&str>) -> ContextFrame {
         let mut frame = self.frame.clone();
         let mut json = String::with_capacity(frame.json.len());
         for (text, gap) in &self.pieces {
@@ -214,7 +238,7 @@ impl Template {
                 None => continue,
                 Some(Gap::Now) => now(),
                 Some(Gap::TraceId) => {
-                    let id = trace_id();
+                    let id = trace.map_or_else(trace_id, str::to_owned);
                     frame.reason_trace_id = id.as_str().into();
                     id
                 }
@@ -261,6 +285,7 @@ fn complete(mut values: Map<String, Value>) -> ContextFrame {
     let text = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().into();
     let budgets = |key: &str| values.get("budgets").and_then(|budgets| budgets.get(key));
     let budget = |key: &str| budgets(key).and_then(Value::as_u64);
+    let flag = |key: &str| values.get("flags").and_then(|flags| flags.get(key)).and_then(Value::as_bool);
     ContextFrame {
         tenant_id: text("tenant_id"),
         reason_trace_id: text("reason_trace_id"),
@@ -269,10 +294,14 @@ fn complete(mut values: Map<String, Value>) -> ContextFrame {
             memory_bytes: budget("mem_mb").map(|megabytes| (megabytes as usize) << 20),
         },
         deadline: budget("deadline_ms").map(Duration::from_millis),
-        rps: budgets("rps").and_then(Value::as_f64),
+        allowance: Allowance {
+            calls_per_s: budgets("rps").and_then(Value::as_f64),
+            cpu_per_minute: budget("cpu_ms_per_min").map(Duration::from_millis),
+        },
         stage: stage(&values),
         risk_level: risk_level(&values),
-        read_only: values.get("flags").and_then(|flags| flags.get("read_only")) == Some(&Value::Bool(true)),
+        read_only: flag("read_only") == Some(true),
+        allow_autotune: flag("allow_autotune") != Some(false),
         json: serde_json::to_string(&values).expect("a JSON object is serialisable").into(),
     }
 }
@@ -325,7 +354,7 @@ fn check(map: &Map<String, Value>) -> Result<(), Vec<Mistake>> {
         budgets.integer("cpu_ms", 1..=3_600_000);
         budgets.integer("deadline_ms", 1..=3_600_000);
         budgets.integer("mem_mb", 1..=65_536);
-        budgets.number("rps", 0.001..=1_000_000.0);
+        Allowance::read(budgets);
     });
     fields.nested("flags", |flags| {
         flags.boolean("allow_autotune");
@@ -341,82 +370,4 @@ fn check(map: &Map<String, Value>) -> Result<(), Vec<Mistake>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_a_client_leaves_out_comes_from_the_defaults() {
-        let seed = json!({"reason_trace_id":"bootstrap-000","tenant_id":"default","stage":"dev","risk_level":0,
-            "context_confidence":0.7,"ts":"auto","flags":{"read_only":true}});
-        let defaults = FrameDefaults::from_map(seed.as_object().unwrap()).unwrap();
-        let given = json!({"tenant_id": "acme", "flags": {"allow_autotune": false}, "x-custom": [1]});
-        let frame = defaults.frame(Some(&given)).unwrap();
-        assert_eq!(&*frame.tenant_id, "acme");
-        assert!(frame.read_only, "naming one flag must not reset the other");
-        assert_eq!(&*frame.reason_trace_id, "bootstrap-000");
-        assert_eq!(frame.values()["x-custom"], json!([1]));
-        assert_ne!(frame.values()["ts"], "auto");
-        assert_eq!(frame.values()["reason_trace_id"], "bootstrap-000");
-    }
-
-    #[test]
-    fn every_wrong_key_is_named() {
-        let given = json!({"stage": "qa", "risk_level": 3, "novelty_score": 2, "flags": {"read_only": "yes"},
-            "budgets": {"cpu_ms": 0}, "tenant_id": ""});
-        let mistakes = FrameDefaults::built_in().frame(Some(&given)).unwrap_err();
-        let mut keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
-        keys.sort_unstable();
-        assert_eq!(keys, ["budgets.cpu_ms", "flags.read_only", "novelty_score", "risk_level", "stage", "tenant_id"]);
-        assert!(FrameDefaults::built_in().frame(Some(&json!("frame"))).is_err());
-    }
-
-    #[test]
-    fn a_call_that_says_nothing_has_the_frame_of_one_that_says_an_empty_one() {
-        let values = |defaults: &FrameDefaults, given: Option<&Value>| {
-            let frame = defaults.frame(given).unwrap();
-            let mut values = frame.values();
-            assert_eq!(values["reason_trace_id"], *frame.reason_trace_id);
-            assert_eq!(serde_json::to_string(&values).unwrap(), *frame.json(), "sorted, and without spaces");
-            for key in ["reason_trace_id", "ts"] {
-                let said = values[key].to_string();
-                values.insert(key.to_owned(), Value::from(said.chars().map(|_| 'x').collect::<String>()));
-            }
-            (values, frame.tenant_id, frame.read_only, frame.budget, frame.deadline)
-        };
-        let all =
-            json!({"reason_trace_id":"a\"b","tenant_id":"t","ts":"2026-01-01","budgets":{"cpu_ms":5,"deadline_ms":7}});
-        let late = json!({"ts": "auto", "zz": [1, {"a": null}], "a": "first", "flags": {"read_only": true}});
-        for given in [json!({}), all, late] {
-            let defaults = FrameDefaults::from_map(given.as_object().unwrap()).unwrap();
-            assert_eq!(values(&defaults, None), values(&defaults, Some(&json!({}))), "{given}");
-        }
-    }
-
-    #[test]
-    fn binding_defaults_can_be_made_stricter_and_never_laxer() {
-        let strict = json!({"stage": "staging", "risk_level": 1, "flags": {"read_only": true}});
-        let defaults = FrameDefaults::from_map(strict.as_object().unwrap()).unwrap();
-        let lax = json!({"stage": "dev", "risk_level": 0, "flags": {"read_only": false}});
-        let said = |defaults: &FrameDefaults, given: &Value| {
-            let frame = defaults.frame(Some(given)).unwrap();
-            let values = frame.values();
-            assert_eq!(values["stage"], frame.stage.as_str());
-            assert_eq!(values["risk_level"], frame.risk_level);
-            assert_eq!(values["flags"]["read_only"], frame.read_only);
-            (frame.stage, frame.risk_level, frame.read_only)
-        };
-        assert_eq!(said(&defaults, &lax), (Stage::Dev, 0, false), "without a policy they are defaults and no rule");
-        let binding = defaults.binding();
-        assert_eq!(said(&binding, &lax), (Stage::Staging, 1, true));
-        assert_eq!(said(&binding, &json!({"stage": "prod", "risk_level": 2})), (Stage::Prod, 2, true));
-        assert_eq!(said(&binding, &json!({"flags": null})), (Stage::Staging, 1, true));
-    }
-
-    #[test]
-    fn each_call_without_a_trace_id_gets_its_own() {
-        let frame = || FrameDefaults::built_in().frame(None).unwrap();
-        assert_ne!(frame().reason_trace_id, frame().reason_trace_id);
-    }
-}
+mod tests;
