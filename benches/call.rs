@@ -159,6 +159,7 @@ impl Worker {
             frame: Arc::clone(&self.frame),
             deadline: Instant::now() + self.sandbox.limits.deadline,
             progress: None,
+            story: None,
         }
     }
 

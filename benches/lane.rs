@@ -185,6 +185,7 @@ impl Caller {
                 frame: Arc::clone(frame),
                 deadline: deadline.at,
                 progress: None,
+                story: None,
             },
             charged: None,
             permissions: Permissions::default(),

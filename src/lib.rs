@@ -24,6 +24,8 @@
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
 //! - [`keyed`]: calls that are made once, however often they are asked for. [`private_folder`]: where such things are kept.
 //! - [`load`]: the load generator. Knows MCP's wire and nothing else of ours.
+//! - [`trail`]: the audit trail, who called what and to what end, in a chain that shows what was altered. Below all but
+//!   `config`, `redact` and `private_folder`.
 //! - [`failpoint`]: where fault drills make the server fail on purpose. [`drill`]: those drills, which know the server
 //!   from outside only.
 //! - [`audit`]: the supervision log read back, checked and drawn. Knows the log's contract and nothing else of ours.
@@ -52,4 +54,5 @@ pub mod redact;
 pub mod runtime;
 pub mod server;
 pub mod telemetry;
+pub mod trail;
 pub mod wasi;

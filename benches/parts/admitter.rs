@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use nurones_mcp::actors::context::Context;
 use nurones_mcp::actors::lane::Received;
-use nurones_mcp::actors::shared::Shared;
+use nurones_mcp::actors::shared::{Keepers, Shared};
 use nurones_mcp::actors::supervision_log::SupervisionLog;
 use nurones_mcp::actors::tool_table::{ToolEntry, ToolTable};
-use nurones_mcp::config::{Config, Flags};
+use nurones_mcp::config::{AuditMode, AuditPolicy, Config, Flags};
 use nurones_mcp::keyed::Keyed;
-use nurones_mcp::mcp::admission;
+use nurones_mcp::mcp::admission::{self, Asked};
 use nurones_mcp::runtime;
+use nurones_mcp::trail::Trail;
 use nurones_mcp::wasi::catalogue::Catalogue;
 use nurones_mcp::wasi::compiler::CompileIn;
 use rmcp::model::{JsonObject, RequestMetaObject};
@@ -40,7 +41,9 @@ impl Admitter {
         let context = Context::new(config.frame_defaults.clone(), config.context_engine);
         let policy = Arc::new(config.policy.clone());
         let keyed = Keyed::new(None, config.keyed);
-        Self { runtime, shared: Shared::new(loader, policy, table, context, log, keyed, config.supervision) }
+        let trail = Trail::new(None, AuditPolicy { mode: AuditMode::Off, ..config.audit }, String::new());
+        let keepers = Keepers { keyed, trail };
+        Self { runtime, shared: Shared::new(loader, policy, table, context, log, keepers, config.supervision) }
     }
 
     /// What each call is made with.
@@ -58,7 +61,8 @@ impl Admitter {
                 let Ok(frame) = admission::frame(&self.shared, &RequestMetaObject::default()) else {
                     panic!("the defaults are a frame")
                 };
-                let admitted = admission::admit(&self.shared, tool, arguments, &frame, cancel, &output, None).await;
+                let asked = Asked { arguments, frame: &frame, cancel, output: &output, progress: None, story: None };
+                let admitted = admission::admit(&self.shared, tool, asked).await;
                 assert!(admitted.is_ok(), "it is let in");
                 match tool.lane.recv(Duration::from_secs(60), || {}) {
                     Received::Call(call) => call.reply.stay_silent(),

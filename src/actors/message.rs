@@ -288,6 +288,7 @@ pub(crate) mod testing {
                 frame: frame.into(),
                 deadline: deadline.at,
                 progress: None,
+                story: None,
             },
             charged: None,
             permissions: Permissions::default(),

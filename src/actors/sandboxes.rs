@@ -28,6 +28,19 @@ pub enum Ended {
     DeadlinePassed,
 }
 
+impl Ended {
+    /// In a word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Returned(Ok(_)) => "returned",
+            Self::Returned(Err(_)) => "faulted",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+            Self::DeadlinePassed => "deadline",
+        }
+    }
+}
+
 /// See the module documentation.
 pub struct Sandboxes {
     shared: Arc<Shared>,

@@ -18,9 +18,18 @@ use super::supervision_log::{Record, SupervisionLog};
 use super::tool_table::{ToolEntry, ToolTable};
 use crate::config::SupervisionPolicy;
 use crate::keyed::Keyed;
+use crate::trail::Trail;
 use crate::wasi::engine::Engine;
 use crate::wasi::loader::Loader;
 use crate::wasi::sandbox::Policy;
+
+/// Those who keep something on disk for longer than the server lives.
+pub struct Keepers {
+    /// Calls that are made once.
+    pub keyed: Keyed,
+    /// The audit trail.
+    pub trail: Trail,
+}
 
 /// See the module documentation.
 pub struct Shared {
@@ -42,6 +51,8 @@ pub struct Shared {
     pub log: SupervisionLog,
     /// Calls that are made once, however often they are asked for.
     pub keyed: Keyed,
+    /// The audit trail.
+    pub trail: Trail,
     /// When to restart, when to leave alone.
     pub supervision: SupervisionPolicy,
     stopping: AtomicBool,
@@ -58,7 +69,7 @@ impl Shared {
         table: ToolTable,
         context: Context,
         log: SupervisionLog,
-        keyed: Keyed,
+        Keepers { keyed, trail }: Keepers,
         supervision: SupervisionPolicy,
     ) -> Self {
         Self {
@@ -71,6 +82,7 @@ impl Shared {
             census: Census::new(log.clone()),
             log,
             keyed,
+            trail,
             supervision,
             stopping: AtomicBool::new(false),
             interrupt: CancellationToken::new(),

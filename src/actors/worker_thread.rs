@@ -28,6 +28,7 @@ use super::unsent::Unsent;
 use super::warm_stores::StoreKey;
 use crate::failpoint::points;
 use crate::frame::ContextFrame;
+use crate::trail::Step;
 use crate::wasi::error::{Fault, FaultCode};
 
 /// Stack of a worker thread. Guests run on fibers of their own; this holds the host's frames.
@@ -231,7 +232,11 @@ impl WorkerThread {
             return Ok(());
         }
         let Call { request, charged, permissions, deadline, let_in, cancel, reply, .. } = call;
-        let frame = Arc::clone(&request.frame);
+        let (frame, story) = (Arc::clone(&request.frame), request.story.clone());
+        if let Some(story) = &story {
+            let incarnation = self.slot().incarnation.load(Ordering::SeqCst);
+            story.note(Step::Taken { worker: self.tool.worker_path(self.index).to_string(), incarnation });
+        }
         if self.in_hand.hold(deadline, cancel.clone(), reply) && points::UNWATCHED.hit().is_ok() {
             self.tell(WorkerMsg::Busy);
         }
@@ -241,6 +246,9 @@ impl WorkerThread {
         let charge = charged.map(Charge::begin);
         let ended = self.sandboxes.run(&key, request, &cancel, || self.in_hand.send_unsent());
         drop(charge);
+        if let Some(story) = story {
+            story.note(Step::Left { how: ended.as_str().to_owned() });
+        }
         if self.in_hand.is_abandoned() {
             // The answer was given and the place taken while the guest was stuck.
             return Err(ExitReason::Wedged);

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use clap::Args;
+use rmcp::model::{JsonObject, RequestMetaObject};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, complain, print, run_on_control_plane};
 use crate::actors::message::CallOutcome;
+use crate::actors::shared::Shared;
 use crate::actors::tool_table::ToolEntry;
 use crate::config::Config;
 use crate::frame::{self, ContextFrame};
-use crate::mcp::admission::{self, Denied};
+use crate::mcp::admission::{self, Asked, Denied};
+use crate::mcp::witness::Witness;
 use crate::mcp::{error, tools};
 use crate::runtime::Runtime;
-use crate::wasi::call::{Content, GuestOutput};
-use crate::wasi::error::Fault;
+use crate::wasi::call::Content;
 
 /// Arguments of `call`.
 #[derive(Debug, Args)]
@@ -61,24 +63,7 @@ async fn call(config: &Config, args: &CallArgs) -> Exit {
         }
         return Exit::Usage;
     };
-    let exit = match admission::admit(
-        &server.shared,
-        &tool,
-        arguments,
-        &frame,
-        CancellationToken::new(),
-        &Arc::default(),
-        None,
-    )
-    .await
-    {
-        Ok(mut admitted) => report(&tool, admitted.answer.wait().await, &frame, args.json),
-        Err(Denied::Fault(fault)) => failed(&tool, &fault, &frame, args.json),
-        Err(Denied::Protocol(error)) => {
-            complain(&error.message);
-            Exit::Unavailable
-        }
-    };
+    let exit = make(&server.shared, &tool, arguments, &frame, args.json).await;
     server.stop(config.shutdown.interrupt).await;
     exit
 }
@@ -100,23 +85,51 @@ fn parse(config: &Config, args: &CallArgs) -> Result<(serde_json::Map<String, Va
     Ok((arguments, Arc::new(frame)))
 }
 
-fn report(tool: &ToolEntry, outcome: CallOutcome, frame: &ContextFrame, json: bool) -> Exit {
-    match outcome {
-        CallOutcome::Finished(output) => finished(tool, output, frame, json),
-        CallOutcome::Faulted(fault) => failed(tool, &fault, frame, json),
-        CallOutcome::Lost => failed(tool, &error::lost(), frame, json),
-        CallOutcome::Refused(refusal) => {
-            complain(&error::refused(refusal, &tool.published, tool.retry_after(refusal)).message);
+/// Makes the call as a client's would be, audited as that would be, and says how it ended.
+async fn make(shared: &Shared, tool: &ToolEntry, arguments: JsonObject, frame: &Arc<ContextFrame>, json: bool) -> Exit {
+    let cancel = CancellationToken::new();
+    let mut witness = Witness::begin(&RequestMetaObject::new(), None, &cancel);
+    witness.tool(tool);
+    witness.frame(shared, tool, frame, &arguments);
+    let output = Arc::default();
+    let asked = Asked { arguments, frame, cancel, output: &output, progress: None, story: witness.story() };
+    let outcome = match admission::admit(shared, tool, asked).await {
+        Ok(mut admitted) => {
+            witness.admitted();
+            Ok(admitted.answer.wait().await)
+        }
+        Err(denied) => Err(denied),
+    };
+    let fault = match &outcome {
+        Ok(CallOutcome::Faulted(fault)) | Err(Denied::Fault(fault)) => Some(fault.clone()),
+        Ok(CallOutcome::Lost) => Some(error::lost()),
+        _ => None,
+    };
+    let content = match &outcome {
+        Ok(CallOutcome::Finished(output)) if !json => output.content.clone(),
+        _ => Vec::new(),
+    };
+    let mut result = match outcome {
+        Ok(outcome) => tools::answer(tool, outcome, frame),
+        Err(denied) => tools::denied(tool, denied, frame),
+    };
+    witness.end(&mut result);
+    match (result, fault) {
+        (Err(error), _) => {
+            complain(&error.message);
             Exit::Unavailable
         }
+        (Ok(result), fault) if json => print_json(&result, if fault.is_some() { Exit::Failed } else { Exit::Done }),
+        (Ok(_), Some(fault)) => {
+            complain(&fault.to_string());
+            Exit::Failed
+        }
+        (Ok(_), None) => print_content(&content),
     }
 }
 
-fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame, json: bool) -> Exit {
-    if json {
-        return print_json(&tools::finished(tool, output, frame), Exit::Done);
-    }
-    for content in &output.content {
+fn print_content(content: &[Content]) -> Exit {
+    for content in content {
         let bytes = match content {
             Content::Text(text) => text.as_bytes(),
             Content::Blob { data, .. } => data,
@@ -126,14 +139,6 @@ fn finished(tool: &ToolEntry, output: GuestOutput, frame: &ContextFrame, json: b
         }
     }
     Exit::Done
-}
-
-fn failed(tool: &ToolEntry, fault: &Fault, frame: &ContextFrame, json: bool) -> Exit {
-    if json {
-        return print_json(&tools::faulted(tool, fault, frame), Exit::Failed);
-    }
-    complain(&fault.to_string());
-    Exit::Failed
 }
 
 fn print_json(value: &impl serde::Serialize, exit: Exit) -> Exit {

@@ -1,15 +1,19 @@
 //! The command line: what can be said, and one file per command.
 
+mod audit;
 mod call;
 mod compile;
 mod demo;
 mod drill;
 mod drilled;
 pub mod exit;
+mod explain;
+mod folder_copy;
 pub mod interruption;
 mod log;
 mod own_tool;
 mod policy;
+mod replay;
 mod serve;
 mod tools;
 mod validate;
@@ -49,6 +53,7 @@ Examples:
   nurones-mcp tools --tools ./mytools               what would be served, and what not, and why
   nurones-mcp validate ./mytools/*                  what each module needs, and how fast it is
   nurones-mcp policy explain --tool fs.write --user guest --config .mcp/config.json
+  nurones-mcp explain CALL_ID --config F            the story of one audited call
   nurones-mcp log check FILE                        whether a supervision log keeps its rules
 
 Environment (a flag wins over it, it wins over the config file):
@@ -63,7 +68,8 @@ Environment (a flag wins over it, it wins over the config file):
 
 Exit codes:
   0 done   1 the tool failed (call), a manifest was refused (tools, validate), a rule is broken (log check),
-    a drill failed (drill), it is denied (policy explain), a tool lacks something (policy check)
+    a drill failed (drill), it is denied (policy explain), a tool lacks something (policy check), the trail is
+    broken (audit check), there is no such call (explain), it ended otherwise (replay)
   64 usage or configuration, a file that cannot be read (log)
   69 the call was refused   70 internal failure   74 the client closed its end too early
   128+N ended at once by a second signal N";
@@ -90,7 +96,8 @@ struct Options {
     /// Append what is started, what ends and why to FILE, one JSON object per line.
     #[arg(long, global = true, value_name = "FILE")]
     supervision_log: Option<PathBuf>,
-    /// Keep in DIR what outlives the server: the answers of calls with idempotency keys (~/.local/state/nurones-mcp).
+    /// Keep in DIR what outlives the server: the audit trail, and the answers of calls with idempotency keys
+    /// (~/.local/state/nurones-mcp).
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Whether the context engine is on; recorded for now.
@@ -136,6 +143,12 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Say which rule decides about a call, or what the whole policy comes to.
     Policy(policy::PolicyArgs),
+    /// Look through the audit trail, or look whether it is whole.
+    Audit(audit::AuditArgs),
+    /// Tell the story of one audited call.
+    Explain(explain::ExplainArgs),
+    /// Make an audited call again, in a copy of the directories it had.
+    Replay(replay::ReplayArgs),
     /// Check a supervision log, or show what happened as a timeline.
     Log(log::LogArgs),
     /// Show a whole session: list, write, read, a denied escape, a crash and its repair, 10 s of 10,000 reads a second.
@@ -190,6 +203,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Tools(args)) => tools::run(&config, &args),
         Some(Command::Validate(args)) => validate::run(&config, &args),
         Some(Command::Policy(args)) => policy::run(&config, &args),
+        Some(Command::Audit(args)) => audit::run(&config, &args),
+        Some(Command::Explain(args)) => explain::run(&config, &args),
+        Some(Command::Replay(args)) => replay::run(config, &args),
         Some(Command::Drill(args)) => drill::run(&config, config_file.as_deref(), args),
         Some(Command::Demo) => demo::run(),
         Some(Command::Compile) => compile::run(),

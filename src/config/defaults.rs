@@ -133,6 +133,12 @@ pub const LOG_BYTES: u64 = 64 << 20;
 /// Full files of the supervision log that are kept beside the current one: 256 MiB in all.
 pub const LOG_KEEP: u32 = 3;
 
+/// Entries of the audit trail. At a thousand changes an hour these are six weeks, and about a gigabyte.
+pub const AUDIT_ENTRIES: u64 = 1_000_000;
+
+/// How long entries of the audit trail are kept: long enough for whoever looks into something at the end of a quarter.
+pub const AUDIT_AGE: Duration = Duration::from_secs(90 * 86_400);
+
 /// Bytes of compiled modules kept on disk. The built-in tools take about 2 MB, a component from a scripting language 50.
 pub const CACHE_BYTES: u64 = 512 << 20;
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::allow::AllowedDir;
 use super::redaction::Redaction;
+use super::settings::AuditMode;
 use super::supervision::SupervisionPolicy;
 use crate::fields::{Fields, Mistake};
 
@@ -36,6 +37,10 @@ pub struct ConfigFile {
     pub key_ttl: Option<Duration>,
     pub keys: Option<u64>,
     pub key_answer_kb: Option<u64>,
+    pub audit_mode: Option<AuditMode>,
+    pub audit_arguments: Option<bool>,
+    pub audit_entries: Option<u64>,
+    pub audit_days: Option<u64>,
     pub drain: Option<Duration>,
     pub interrupt: Option<Duration>,
     pub cache: Option<bool>,
@@ -128,6 +133,21 @@ impl ConfigFile {
             file.keys = idempotency.integer("maxKeys", 1..=10_000_000);
             file.key_answer_kb = idempotency.integer("maxAnswerKb", 1..=65_536);
             idempotency.refuse_unknown();
+        });
+        fields.nested("audit", |audit| {
+            file.audit_mode = audit.string("calls").map(|mode| match mode {
+                "off" => AuditMode::Off,
+                "changes" => AuditMode::Changes,
+                "all" => AuditMode::All,
+                other => {
+                    audit.mistake("calls", format!(r#"must be "off", "changes" or "all", not "{other}""#));
+                    AuditMode::Off
+                }
+            });
+            file.audit_arguments = audit.boolean("keepArguments");
+            file.audit_entries = audit.integer("maxEntries", 1..=1_000_000_000);
+            file.audit_days = audit.integer("maxAgeDays", 1..=36_500);
+            audit.refuse_unknown();
         });
         fields.nested("shutdown", |shutdown| {
             file.drain = millis(shutdown, "drainMs");

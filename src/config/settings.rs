@@ -56,6 +56,30 @@ pub struct Compiling {
     pub deadline: Duration,
 }
 
+/// Which calls are audited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditMode {
+    /// None.
+    Off,
+    /// Those that may change something, and those that are denied.
+    Changes,
+    /// All.
+    All,
+}
+
+/// What is kept of audited calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditPolicy {
+    /// Which calls.
+    pub mode: AuditMode,
+    /// Whether their arguments are kept, so that they can be made again.
+    pub keep_arguments: bool,
+    /// How many entries; the oldest go.
+    pub entries: u64,
+    /// For how long.
+    pub age: Duration,
+}
+
 /// What is kept of calls with idempotency keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyPolicy {

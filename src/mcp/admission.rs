@@ -21,6 +21,7 @@ use crate::actors::tool_table::ToolEntry;
 use crate::failpoint::points;
 use crate::frame::{self, ContextFrame};
 use crate::telemetry::trace_parent;
+use crate::trail::{Step, Story};
 use crate::wasi::call::GuestRequest;
 use crate::wasi::error::{Fault, FaultCode};
 use crate::wasi::lazy_tool::NotReady;
@@ -107,6 +108,22 @@ async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationToken)
     }
 }
 
+/// What a call is asked for with.
+pub struct Asked<'a> {
+    /// The arguments.
+    pub arguments: JsonObject,
+    /// What it is bound to.
+    pub frame: &'a Arc<ContextFrame>,
+    /// Set when the client cancels.
+    pub cancel: CancellationToken,
+    /// What the client has yet to read.
+    pub output: &'a Arc<OutputGauge>,
+    /// Where progress goes, when the client asked for it.
+    pub progress: Option<mpsc::Sender<Progress>>,
+    /// Where is noted what happens, if anybody wants to know.
+    pub story: Option<Arc<Story>>,
+}
+
 /// A call that is on its way.
 pub struct Admitted {
     /// Where its answer arrives.
@@ -119,19 +136,12 @@ pub struct Admitted {
 ///
 /// # Errors
 /// See [`Denied`].
-pub async fn admit(
-    shared: &Shared,
-    tool: &ToolEntry,
-    arguments: JsonObject,
-    frame: &Arc<ContextFrame>,
-    cancel: CancellationToken,
-    output: &Arc<OutputGauge>,
-    progress: Option<mpsc::Sender<Progress>>,
-) -> Result<Admitted, Denied> {
+pub async fn admit(shared: &Shared, tool: &ToolEntry, asked: Asked<'_>) -> Result<Admitted, Denied> {
+    let Asked { arguments, frame, cancel, output, progress, story } = asked;
     // Also before it: a call that may not be made is no reason to compile a tool.
     permitted(tool, frame)?;
     compiled(shared, tool, &cancel).await?;
-    let checked = check(tool, arguments, frame)?;
+    let checked = check(tool, arguments, frame, story)?;
     let deadline = due(tool, frame);
     let (reply, answer) = Reply::new();
     let output = Arc::clone(output);
@@ -145,6 +155,7 @@ pub struct Checked {
     /// As JSON text.
     arguments: String,
     frame: Arc<ContextFrame>,
+    story: Option<Arc<Story>>,
 }
 
 /// The part of a call that belongs to whoever made it.
@@ -170,11 +181,16 @@ pub fn due(tool: &ToolEntry, frame: &ContextFrame) -> Deadline {
 ///
 /// # Errors
 /// See [`Denied`].
-pub fn check(tool: &ToolEntry, arguments: JsonObject, frame: &Arc<ContextFrame>) -> Result<Checked, Denied> {
+pub fn check(
+    tool: &ToolEntry,
+    arguments: JsonObject,
+    frame: &Arc<ContextFrame>,
+    story: Option<Arc<Story>>,
+) -> Result<Checked, Denied> {
     points::ADMIT.hit_for(&tool.published).map_err(|_| Denied::Protocol(error::host_bug()))?;
     let permissions = permissions(tool, frame).map_err(Denied::Fault)?;
     let arguments = fitting(tool, arguments).map_err(Denied::Fault)?;
-    Ok(Checked { permissions, arguments, frame: Arc::clone(frame) })
+    Ok(Checked { permissions, arguments, frame: Arc::clone(frame), story })
 }
 
 /// Puts a call into the lane of `tool`, or says why not; then its reply stays silent.
@@ -183,8 +199,11 @@ pub fn check(tool: &ToolEntry, arguments: JsonObject, frame: &Arc<ContextFrame>)
 /// See [`Denied`].
 pub fn submit(shared: &Shared, tool: &ToolEntry, checked: Checked, waiting: Waiting) -> Result<(), Denied> {
     let Waiting { deadline, cancel, output, progress, reply } = waiting;
-    let Checked { permissions, arguments, frame } = checked;
-    let request = GuestRequest { arguments, frame, deadline: deadline.at, progress };
+    let Checked { permissions, arguments, frame, story } = checked;
+    if let Some(story) = &story {
+        story.note(Step::Queued { behind: tool.waiting() });
+    }
+    let request = GuestRequest { arguments, frame, deadline: deadline.at, progress, story };
     let let_in = LetIn::free();
     let call = Call { request, charged: None, permissions, deadline, let_in, output, cancel, reply };
     shared.table.submit(tool, call).map_err(|(call, refusal)| {

@@ -20,13 +20,13 @@ use rmcp::model::{
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{self, Waiting};
-use super::call_span::CallSpan;
 use super::connection::Connection;
 use super::handler::GRACE;
 use super::once;
 use super::session::{self, Session};
 use super::text_answer::{self, TextAnswer};
 use super::tickets::Number;
+use super::witness::Witness;
 use super::{error, tools};
 use crate::actors::message::{CallOutcome, Deadline};
 use crate::actors::reply::{Caller, Reply};
@@ -51,7 +51,7 @@ pub struct DirectCall {
 /// What an answer is made of.
 struct Owed {
     frame: Arc<ContextFrame>,
-    span: CallSpan,
+    witness: Witness,
     modern: bool,
 }
 
@@ -107,28 +107,28 @@ impl Request {
     fn make(self, shared: &Shared, connection: &Arc<Connection>, number: Number) -> Option<CallResult> {
         let cancel = CancellationToken::new();
         let modern = session::is_modern(&self.version);
-        let mut span = CallSpan::begin(&self.meta, Some(self.version), &cancel);
-        let ended = |span: CallSpan, result: CallResult| {
-            span.end(&result);
+        let mut witness = Witness::begin(&self.meta, Some(self.version), &cancel);
+        let ended = |witness: Witness, mut result: CallResult| {
+            witness.end(&mut result);
             Some(result)
         };
         let tool = match admission::tool(shared, &self.name) {
             Ok(tool) => tool,
-            Err(error) => return ended(span, Err(error)),
+            Err(error) => return ended(witness, Err(error)),
         };
-        span.tool(tool);
+        witness.tool(tool);
         let frame = match admission::frame(shared, &self.meta) {
             Ok(frame) => frame,
-            Err(error) => return ended(span, Err(error)),
+            Err(error) => return ended(witness, Err(error)),
         };
-        span.frame(&frame);
-        let checked = match admission::check(tool, self.arguments, &frame) {
+        witness.frame(shared, tool, &frame, &self.arguments);
+        let checked = match admission::check(tool, self.arguments, &frame, witness.story()) {
             Ok(checked) => checked,
-            Err(denied) => return ended(span, tools::denied(tool, denied, &frame)),
+            Err(denied) => return ended(witness, tools::denied(tool, denied, &frame)),
         };
-        span.admitted();
+        witness.admitted();
         let deadline = admission::due(tool, &frame);
-        let owed = Mutex::new(Some(Owed { frame, span, modern }));
+        let owed = Mutex::new(Some(Owed { frame, witness, modern }));
         let (connection, tool, cancelled) = (Arc::clone(connection), Arc::clone(tool), cancel.clone());
         let call = Arc::new(DirectCall { connection, number, tool, deadline, cancel: cancelled, owed });
         call.connection.watch(number, &call);
@@ -162,18 +162,25 @@ impl DirectCall {
 
     /// Answers, if that is still owed.
     fn end(&self, result: impl FnOnce(&ContextFrame) -> CallResult) {
-        let Some(Owed { frame, span, modern }) = self.owed.lock().take() else { return };
+        let Some(Owed { frame, witness, modern }) = self.owed.lock().take() else { return };
         // On a worker's thread, a bug in here would be taken for the worker's own.
-        let result = catch_unwind(AssertUnwindSafe(|| result(&frame))).unwrap_or_else(|_| Err(error::host_bug()));
-        span.end(&result);
+        let result = catch_unwind(AssertUnwindSafe(|| result(&frame)));
+        let mut result = result.unwrap_or_else(|_| Err(error::host_bug()));
+        witness.end(&mut result);
         self.connection.answer_call(self.number, |id, line| write(id, result, modern, line));
     }
 
     /// The same with text, if that is all there is; otherwise gives the output back.
     fn end_with_text(&self, output: GuestOutput) -> Result<(), GuestOutput> {
         let Some(texts) = text_answer::texts(&output) else { return Err(output) };
-        if let Some(Owed { frame, span, modern }) = self.owed.lock().take() {
-            span.finished();
+        let mut owed = self.owed.lock();
+        if let Some(Owed { frame, witness, modern }) = owed.take() {
+            if let Err(witness) = witness.finished() {
+                *owed = Some(Owed { frame, witness, modern });
+                drop(owed);
+                return Err(output);
+            }
+            drop(owed);
             let (context, structured) = (frame.json(), output.structured.as_ref());
             self.connection.answer_call(self.number, |id, line| {
                 TextAnswer { id, texts: &texts, structured, context: &context, modern }.write(line);

@@ -13,11 +13,11 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
-use super::admission::{self, Admitted};
-use super::call_span::CallSpan;
+use super::admission::{self, Admitted, Asked};
 use super::caught::caught;
 use super::once::{self, Made};
 use super::tool_list::ToolList;
+use super::witness::Witness;
 use super::{error, session, tools};
 use crate::actors::message::CallOutcome;
 use crate::actors::output_gauge::OutputGauge;
@@ -53,22 +53,22 @@ impl ToolHandler {
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
-        span: &mut CallSpan,
+        witness: &mut Witness,
     ) -> Result<CallToolResult, ErrorData> {
         let tool = admission::tool(&self.shared, &request.name)?;
-        span.tool(tool);
+        witness.tool(tool);
         let frame = admission::frame(&self.shared, &context.meta)?;
-        span.frame(&frame);
         let arguments = request.arguments.unwrap_or_default();
+        witness.frame(&self.shared, tool, &frame, &arguments);
         match once::key(&context.meta)? {
-            None => self.make(tool, arguments, frame, &context, span).await.result,
+            None => self.make(tool, arguments, frame, &context, witness).await.result,
             Some(key) => {
                 // An answer that is kept is no way around the rules.
                 if let Err(denied) = admission::permitted(tool, &frame) {
                     return tools::denied(tool, denied, &frame);
                 }
                 let claim = once::claim(tool, key, &arguments, &frame);
-                let call = self.make(tool, arguments, Arc::clone(&frame), &context, span);
+                let call = self.make(tool, arguments, Arc::clone(&frame), &context, witness);
                 once::once(&self.shared, tool, claim, &frame, &context.ct, call).await
             }
         }
@@ -80,7 +80,7 @@ impl ToolHandler {
         arguments: JsonObject,
         frame: Arc<ContextFrame>,
         context: &RequestContext<RoleServer>,
-        span: &mut CallSpan,
+        witness: &mut Witness,
     ) -> Made {
         let (progress, reports) = match context.meta.get_progress_token() {
             Some(token) => {
@@ -89,10 +89,17 @@ impl ToolHandler {
             }
             None => (None, None),
         };
-        let cancel = context.ct.clone();
-        match admission::admit(&self.shared, tool, arguments, &frame, cancel, &self.output, progress).await {
+        let asked = Asked {
+            arguments,
+            frame: &frame,
+            cancel: context.ct.clone(),
+            output: &self.output,
+            progress,
+            story: witness.story(),
+        };
+        match admission::admit(&self.shared, tool, asked).await {
             Ok(Admitted { answer, deadline }) => {
-                span.admitted();
+                witness.admitted();
                 let latest = (deadline.at + GRACE).into();
                 let outcome = match reports {
                     None => timeout_at(latest, wait(answer)).await,
@@ -202,10 +209,10 @@ impl ServerHandler for ToolHandler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let modern = is_modern(&context);
-        let mut span = CallSpan::begin(&context.meta, context.protocol_version(), &context.ct);
-        let result = caught(pin!(self.call(request, context, &mut span))).await;
-        let result = result.unwrap_or_else(|_| Err(error::host_bug()));
-        span.end(&result);
+        let mut witness = Witness::begin(&context.meta, context.protocol_version(), &context.ct);
+        let result = caught(pin!(self.call(request, context, &mut witness))).await;
+        let mut result = result.unwrap_or_else(|_| Err(error::host_bug()));
+        witness.end(&mut result);
         let mut result = result?;
         if modern {
             tools::sign(result.meta.get_or_insert_default());

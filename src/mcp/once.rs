@@ -30,7 +30,7 @@ use crate::keyed::{Begun, Claim, Ticket};
 pub const KEY_META_KEY: &str = "io.nurones/idempotencyKey";
 
 /// Where a result says that it is not the first of its kind.
-const REPLAYED_META_KEY: &str = "io.nurones/replayed";
+pub const REPLAYED_META_KEY: &str = "io.nurones/replayed";
 
 /// A key is a name, no message.
 pub const KEY_BYTES: usize = 256;

@@ -40,10 +40,15 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// What was decided and by which rule, in one line.
+    pub fn words(&self) -> String {
+        format!("{}, by the rule {} ({})", self.why, self.rule.brief(), self.rule.words)
+    }
+
     /// A denial in one sentence, for whoever is denied.
     pub fn sentence(&self) -> String {
         let what_to_do = self.what_to_do.as_deref().unwrap_or_default();
-        format!("{}, by the rule {} ({}); {what_to_do}", self.why, self.rule.brief(), self.rule.words)
+        format!("{}; {what_to_do}", self.words())
     }
 }
 

@@ -52,6 +52,21 @@ impl Rights {
         self.denials.get_or_init(|| self.all_denials())[call].as_deref()
     }
 
+    /// What the rules say of a call with this frame, and why.
+    pub fn decision(&self, frame: &ContextFrame) -> Decision {
+        self.decide(frame.stage, frame.risk_level, frame.read_only)
+    }
+
+    /// Who calls, as whoever started the server says.
+    pub fn user(&self) -> Option<&str> {
+        self.rules.user.as_deref()
+    }
+
+    /// The caller's role.
+    pub fn role(&self) -> Option<&str> {
+        self.rules.role()
+    }
+
     /// What the calls of the frame's tenant may use together: what it allows itself, and never more than the rules do.
     pub fn allowance(&self, frame: &ContextFrame) -> Allowance {
         frame.allowance.strictest(self.rules.allowance(&frame.tenant_id))

@@ -11,13 +11,14 @@ use thiserror::Error;
 use crate::actors::context::Context;
 use crate::actors::message::{ControlActor, Refusal, RootMsg};
 use crate::actors::root_supervisor::RootSupervisor;
-use crate::actors::shared::Shared;
+use crate::actors::shared::{Keepers, Shared};
 use crate::actors::supervision_log::{Record, Server, SupervisionLog};
 use crate::actors::tool_table::{ToolEntry, ToolTable};
 use crate::config::Config;
 use crate::keyed::Keyed;
 use crate::policy::Rules;
 use crate::redact;
+use crate::trail::Trail;
 use crate::wasi::cache::ModuleCache;
 use crate::wasi::catalogue::{Catalogue, Refused};
 use crate::wasi::compiler::{CompileIn, Compiler};
@@ -84,7 +85,8 @@ impl Runtime {
     ) -> Result<Self, StartError> {
         let rules = Arc::new(rules(config).map_err(StartError::Rules)?);
         let refused = std::mem::take(&mut catalogue.refused);
-        let log = open_log(config)?;
+        let boot = uuid::Uuid::now_v7().to_string();
+        let log = open_log(config, &boot)?;
         let server = Server {
             version: env!("CARGO_PKG_VERSION"),
             context_engine: config.context_engine,
@@ -98,7 +100,10 @@ impl Runtime {
             ToolTable::new(catalogue, &rules, &config.supervision, &config.performance, &log),
             Context::new(config.frame_defaults.clone(), config.context_engine),
             log,
-            Keyed::new(config.state.clone(), config.keyed),
+            Keepers {
+                keyed: Keyed::new(config.state.clone(), config.keyed),
+                trail: Trail::new(config.state.clone(), config.audit, boot),
+            },
             config.supervision.clone(),
         ));
         refusals::watch(&shared);
@@ -126,6 +131,7 @@ impl Runtime {
         self.stop_control_actors().await;
         shared.log.record(Record { count: Some(left as u64), ..Record::new("stopped", "root".into()) });
         shared.log.flush(STOP);
+        shared.trail.flush(STOP);
         left
     }
 }
@@ -205,10 +211,9 @@ pub fn rules(config: &Config) -> Result<Rules, Vec<String>> {
     Ok(rules)
 }
 
-fn open_log(config: &Config) -> Result<SupervisionLog, StartError> {
+fn open_log(config: &Config, boot: &str) -> Result<SupervisionLog, StartError> {
     let path = config.supervision_log.as_deref();
-    let boot = uuid::Uuid::now_v7().to_string();
-    SupervisionLog::start(path, config.log_rotation, boot).map_err(|source| match path {
+    SupervisionLog::start(path, config.log_rotation, boot.to_owned()).map_err(|source| match path {
         Some(path) => StartError::SupervisionLog { path: path.to_owned(), source },
         None => StartError::Thread(source),
     })

@@ -16,7 +16,7 @@ use crate::actors::message::CallOutcome;
 use crate::actors::output_gauge::OutputGauge;
 use crate::actors::tool_table::ToolEntry;
 use crate::config::{Flags, defaults};
-use crate::mcp::admission::{self, Denied};
+use crate::mcp::admission::{self, Asked, Denied};
 use crate::wasi::call::Content;
 use crate::wasi::error::FaultCode;
 
@@ -69,7 +69,9 @@ impl Tree {
         let frame = self.runtime.shared.context.defaults().frame(None).unwrap().into();
         let arguments = arguments.as_object().unwrap().clone();
         let shared = &self.runtime.shared;
-        match admission::admit(shared, self.probe(), arguments, &frame, CancellationToken::new(), output, None).await {
+        let cancel = CancellationToken::new();
+        let asked = Asked { arguments, frame: &frame, cancel, output, progress: None, story: None };
+        match admission::admit(shared, self.probe(), asked).await {
             Ok(mut admitted) => tokio::time::timeout(PATIENCE, admitted.answer.wait()).await.expect("an answer"),
             Err(Denied::Fault(fault)) => CallOutcome::Faulted(fault),
             Err(Denied::Protocol(error)) => panic!("{error}"),

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::error::Fault;
 use super::store::Progress;
 use crate::frame::ContextFrame;
+use crate::trail::Story;
 
 /// One call, as the guest gets it.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct GuestRequest {
     pub deadline: Instant,
     /// Where progress goes, when the client asked for it.
     pub progress: Option<mpsc::Sender<Progress>>,
+    /// Where is noted what happens, if anybody wants to know.
+    pub story: Option<Arc<Story>>,
 }
 
 /// One block of a result.

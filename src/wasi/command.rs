@@ -18,6 +18,7 @@ use super::limits::Limits;
 use super::store::{CommandState, Sandbox};
 use super::warm::cannot_mount;
 use crate::frame::{Budget, ContextFrame};
+use crate::trail::{Step, Story};
 
 /// Runs the command once in a Store of its own.
 ///
@@ -33,8 +34,11 @@ pub async fn run(
     let mut store = sandbox
         .command_store(engine, request.arguments, &request.frame.json(), request.frame.budget)
         .map_err(|error| cannot_mount(&error))?;
+    if let Some(story) = &request.story {
+        story.note(Step::Entered { served: None });
+    }
     let ended = start(&mut store, pre).await;
-    log_stderr(&sandbox.tool, &request.frame, &store);
+    log_stderr(&sandbox.tool, &request.frame, request.story.as_deref(), &store);
     match ended {
         Ok(()) => {}
         Err(error) if matches!(error.downcast_ref(), Some(I32Exit(0))) => {}
@@ -120,10 +124,13 @@ fn data(answer: &mut Map<String, Value>) -> GuestOutput {
     GuestOutput::text(text)
 }
 
-fn log_stderr(tool: &str, frame: &ContextFrame, store: &Store<CommandState>) {
+fn log_stderr(tool: &str, frame: &ContextFrame, story: Option<&Story>, store: &Store<CommandState>) {
     let stderr = &store.data().stderr;
     if !stderr.is_empty() {
         let text = printable(&stderr.take(), Limits::STDERR_BYTES);
+        if let Some(story) = story {
+            story.said("stderr", &text);
+        }
         tracing::debug!(target: "guest", tool, trace_id = &*frame.reason_trace_id, "stderr: {text}");
     }
 }

@@ -52,7 +52,7 @@ impl host::Host for ToolState {
         points::GUEST_IMPORT.hit_for(&self.tool).map_err(wasmtime::Error::from)?;
         self.log_lines += 1;
         match self.log_lines.cmp(&(Limits::LOG_LINES + 1)) {
-            std::cmp::Ordering::Less => log_line(&self.tool, self.trace_id(), level, &message),
+            std::cmp::Ordering::Less => log_line(self, level, &message),
             std::cmp::Ordering::Equal => {
                 tracing::warn!(tool = %self.tool, trace_id = self.trace_id(), budget = Limits::LOG_LINES, "the tool logs too much; the rest of this call is dropped");
             }
@@ -67,14 +67,28 @@ impl host::Host for ToolState {
 }
 
 /// Writes one line of a guest to our log, made harmless for terminals.
-fn log_line(tool: &str, trace_id: Option<&str>, level: LogLevel, message: &str) {
+fn log_line(state: &ToolState, level: LogLevel, message: &str) {
     let message = printable(message.as_bytes(), Limits::LOG_LINE_BYTES);
-    match level {
-        LogLevel::Debug => tracing::event!(target: "guest", Level::DEBUG, tool, trace_id, "{message}"),
-        LogLevel::Info => tracing::event!(target: "guest", Level::INFO, tool, trace_id, "{message}"),
-        LogLevel::Warn => tracing::event!(target: "guest", Level::WARN, tool, trace_id, "{message}"),
-        LogLevel::Error => tracing::event!(target: "guest", Level::ERROR, tool, trace_id, "{message}"),
-    }
+    let (tool, trace_id) = (&*state.tool, state.trace_id());
+    let name = match level {
+        LogLevel::Debug => {
+            tracing::event!(target: "guest", Level::DEBUG, tool, trace_id, "{message}");
+            "debug"
+        }
+        LogLevel::Info => {
+            tracing::event!(target: "guest", Level::INFO, tool, trace_id, "{message}");
+            "info"
+        }
+        LogLevel::Warn => {
+            tracing::event!(target: "guest", Level::WARN, tool, trace_id, "{message}");
+            "warn"
+        }
+        LogLevel::Error => {
+            tracing::event!(target: "guest", Level::ERROR, tool, trace_id, "{message}");
+            "error"
+        }
+    };
+    state.said(name, &message);
 }
 
 /// Text from a guest with control characters escaped and at most `most_bytes` of it.

@@ -1,21 +1,20 @@
 //! The ContextFrame as `nurones:tool/context` gives it to a guest.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::contract::bindings::nurones::tool::context::{Budgets, Frame, Host, Stage};
-use super::store::ToolState;
-use crate::frame::{self, ContextFrame};
+use super::store::{CallInHand, ToolState};
+use crate::frame;
 
 impl ToolState {
-    fn call_in_hand(&self) -> wasmtime::Result<&(Arc<ContextFrame>, Instant)> {
+    fn call_in_hand(&self) -> wasmtime::Result<&CallInHand> {
         self.call.as_ref().ok_or_else(|| wasmtime::format_err!("there is no call, and so no context"))
     }
 }
 
 impl Host for ToolState {
     fn current(&mut self) -> wasmtime::Result<Frame> {
-        let (frame, _) = self.call_in_hand()?;
+        let frame = &self.call_in_hand()?.frame;
         let ms = |time: Duration| time.as_millis() as u64;
         Ok(Frame {
             tenant_id: frame.tenant_id.to_string(),
@@ -39,7 +38,7 @@ impl Host for ToolState {
     }
 
     fn time_left_ms(&mut self) -> wasmtime::Result<u64> {
-        let (_, deadline) = self.call_in_hand()?;
+        let deadline = self.call_in_hand()?.deadline;
         Ok(deadline.saturating_duration_since(Instant::now()).as_millis() as u64)
     }
 }

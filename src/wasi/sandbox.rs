@@ -54,6 +54,15 @@ impl Grant {
         Ok(Self { canonical, guest_names, writable, directory: Arc::new(directory) })
     }
 
+    /// A directory that guests see where they would see this one.
+    ///
+    /// # Errors
+    /// As [`Grant::open`].
+    pub fn with_content_of(&self, directory: &Path) -> io::Result<Self> {
+        let other = Self::open(directory, Path::new("/"), self.writable)?;
+        Ok(Self { guest_names: self.guest_names.clone(), ..other })
+    }
+
     /// A path that reaches the opened directory whatever happens to its name.
     #[cfg(target_os = "linux")]
     fn host_path(&self) -> PathBuf {

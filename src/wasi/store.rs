@@ -20,6 +20,7 @@ use super::output::Capture;
 use super::sandbox::Policy;
 use crate::failpoint::points;
 use crate::frame::{Budget, ContextFrame};
+use crate::trail::Story;
 
 /// How far a call has come, as the guest tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,6 +160,16 @@ impl Metered for CommandState {
     }
 }
 
+/// What the host knows of a call while its guest runs.
+pub(super) struct CallInHand {
+    /// What it is bound to.
+    pub frame: Arc<ContextFrame>,
+    /// When it is stopped.
+    pub deadline: Instant,
+    /// Where is noted what the guest says, if anybody wants to know.
+    pub story: Option<Arc<Story>>,
+}
+
 /// Host state of a warm component.
 pub struct ToolState {
     pub(super) tool: Arc<str>,
@@ -170,25 +181,20 @@ pub struct ToolState {
     pub(super) stderr: Capture,
     pub(super) output_bytes: usize,
     pub(super) blocking_io: bool,
-    /// What the call in hand, or the last one, is bound to, and when it is stopped.
-    pub(super) call: Option<(Arc<ContextFrame>, Instant)>,
+    /// The call in hand, or the last one.
+    pub(super) call: Option<CallInHand>,
     pub(super) progress: Option<mpsc::Sender<Progress>>,
     pub(super) log_lines: usize,
 }
 
 impl ToolState {
     /// Makes the state ready for the next call: budgets start anew, nothing of the last caller stays.
-    pub(super) fn arm(
-        &mut self,
-        frame: Arc<ContextFrame>,
-        deadline: Instant,
-        progress: Option<mpsc::Sender<Progress>>,
-    ) {
+    pub(super) fn arm(&mut self, call: CallInHand, progress: Option<mpsc::Sender<Progress>>) {
         self.progress = progress;
         self.log_lines = 0;
-        self.limiter.begin(frame.budget.memory_bytes);
-        self.cpu = CpuMeter::start(frame.budget.cpu);
-        self.call = Some((frame, deadline));
+        self.limiter.begin(call.frame.budget.memory_bytes);
+        self.cpu = CpuMeter::start(call.frame.budget.cpu);
+        self.call = Some(call);
         if !self.stdout.is_empty() {
             self.stdout.take();
         }
@@ -196,7 +202,14 @@ impl ToolState {
 
     /// What the log says of the call in hand, if there is one.
     pub(super) fn trace_id(&self) -> Option<&str> {
-        self.call.as_ref().map(|(frame, _)| &*frame.reason_trace_id)
+        self.call.as_ref().map(|call| &*call.frame.reason_trace_id)
+    }
+
+    /// The guest wrote a line.
+    pub(super) fn said(&self, level: &str, line: &str) {
+        if let Some(story) = self.call.as_ref().and_then(|call| call.story.as_ref()) {
+            story.said(level, line);
+        }
     }
 }
 

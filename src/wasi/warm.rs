@@ -15,7 +15,8 @@ use super::contract::printable;
 use super::engine::Engine;
 use super::error::{Fault, FaultCode};
 use super::limits::{Limits, Reuse};
-use super::store::{Sandbox, ToolState};
+use super::store::{CallInHand, Sandbox, ToolState};
+use crate::trail::Step;
 
 /// See the module documentation.
 pub struct WarmInstance {
@@ -77,11 +78,15 @@ impl WarmInstance {
         if request.frame.budget.memory_bytes.is_some_and(|budget| self.memory_bytes() > budget) {
             return Err(Fault::memory(true));
         }
-        let context = request.frame.json();
-        self.store.data_mut().arm(request.frame, request.deadline, request.progress);
+        let GuestRequest { arguments, frame, deadline, progress, story } = request;
+        if let Some(story) = &story {
+            story.note(Step::Entered { served: Some(self.calls) });
+        }
+        let context = frame.json();
+        self.store.data_mut().arm(CallInHand { frame, deadline, story }, progress);
         self.calls += 1;
         self.entered = true;
-        let called = self.guest.call_call(&mut self.store, &request.arguments, &context, None).await;
+        let called = self.guest.call_call(&mut self.store, &arguments, &context, None).await;
         self.entered = called.is_err();
         self.log_stderr();
         match called {
@@ -113,6 +118,7 @@ impl WarmInstance {
         let state = self.store.data();
         if !state.stderr.is_empty() {
             let text = printable(&state.stderr.take(), Limits::STDERR_BYTES);
+            state.said("stderr", &text);
             tracing::debug!(target: "guest", tool = %state.tool, trace_id = state.trace_id(), "stderr: {text}");
         }
     }

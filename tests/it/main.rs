@@ -13,6 +13,7 @@ mod rates;
 mod support;
 
 mod answer;
+mod audit;
 mod bad_input;
 mod budgets;
 mod call;

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::access::Access;
 use super::allow::AllowedDir;
 use super::defaults;
 use super::file::{ConfigFile, project_root, read_object};
 use super::redaction::Redaction;
-use super::settings::{CodelPolicy, Compiling, KeyPolicy, LogRotation, Performance, Shutdown};
+use super::settings::{AuditMode, AuditPolicy, CodelPolicy, Compiling, KeyPolicy, LogRotation, Performance, Shutdown};
 use super::supervision::SupervisionPolicy;
 use crate::frame::FrameDefaults;
 use crate::wasi::catalogue::ManifestFolder;
@@ -77,6 +78,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// Calls with idempotency keys.
     pub keyed: KeyPolicy,
+    /// Which calls are written down.
+    pub audit: AuditPolicy,
     /// How modules are compiled.
     pub compiling: Compiling,
     /// What is taken out of logs, spans and records.
@@ -157,6 +160,12 @@ impl Resolver<'_> {
                 ttl: file.key_ttl.unwrap_or(defaults::KEY_TTL),
                 keys: file.keys.unwrap_or(defaults::KEYS),
                 answer_bytes: file.key_answer_kb.map_or(defaults::KEY_ANSWER_BYTES, |kb| (kb as usize) << 10),
+            },
+            audit: AuditPolicy {
+                mode: file.audit_mode.unwrap_or(AuditMode::Off),
+                keep_arguments: file.audit_arguments.unwrap_or(false),
+                entries: file.audit_entries.unwrap_or(defaults::AUDIT_ENTRIES),
+                age: file.audit_days.map_or(defaults::AUDIT_AGE, |days| Duration::from_secs(days * 86_400)),
             },
             compiling: Compiling {
                 cache: self.cache_folder(flags, &file, &root),
