@@ -16,6 +16,7 @@
 
 mod decision;
 mod destination;
+mod keyring;
 mod place;
 mod reach;
 mod rights;

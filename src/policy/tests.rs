@@ -176,7 +176,7 @@ fn a_secret_that_cannot_be_had_denies_its_tool_and_no_other() {
     set_mode(&open, 0o644);
     for (from, part) in [
         ("env:ABSENT", "ABSENT is not set"),
-        ("keyring:x", "keyrings cannot be asked yet"),
+        ("keyring:no-such-key", "nurones-mcp:no-such-key"),
         ("file:missing", "No such file"),
         (&format!("file:{}", open.display()), "chmod 600"),
     ] {

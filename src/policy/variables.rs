@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::keyring;
 use super::place::{Place, RuleRef};
 use super::tool_rule::Surroundings;
 use crate::fields::Fields;
@@ -93,7 +94,7 @@ impl Variables {
                 }
                 read_file(&path)
             }
-            Some(("keyring", _)) => Err("keyrings cannot be asked yet; use env:NAME or file:PATH".to_owned()),
+            Some(("keyring", key)) => keyring::read(key),
             _ => {
                 fields.mistake("from", format!("must be env:NAME, file:PATH or keyring:NAME, not `{from}`"));
                 return;

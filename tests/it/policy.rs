@@ -197,7 +197,7 @@ fn a_tool_gets_the_variables_and_secrets_its_rule_names_and_no_other_tool_does()
     rules["tools"] = json!({"granted": {
         "env": ["A_PLACE"],
         "secrets": [{"name": "TOKEN", "from": "file:secret"}, {"name": "OTHER", "from": "env:REAL_OTHER"}]
-    }, "lacking": {"secrets": [{"name": "TOKEN", "from": "keyring:token"}]}});
+    }, "lacking": {"secrets": [{"name": "TOKEN", "from": "keyring:no-such-key"}]}});
     let sandbox = project(&rules);
     let secret = sandbox.write("secret", "hunter2\n");
     set_mode(&secret, 0o600);
@@ -221,7 +221,7 @@ fn a_tool_gets_the_variables_and_secrets_its_rule_names_and_no_other_tool_does()
     assert!(bare.starts_with("NURONES_CONTEXT="), "{bare:?}");
     let (code, said) = client.call_fault("lacking", json!({}));
     assert_eq!(code, "permission_denied");
-    assert!(said.contains("keyrings cannot be asked yet"), "{said}");
+    assert!(said.contains("nurones-mcp:no-such-key"), "{said}");
     let log = client.all_it_said();
     assert!(!log.contains("hunter2") && !log.contains("swordfish"), "{log}");
     assert!(log.contains("[redacted:secret TOKEN]") && log.contains("[redacted:secret OTHER]"), "{log}");
