@@ -11,12 +11,11 @@ mod redaction;
 
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nurones_mcp::actors::event_bus::{EventBus, EventBusActor};
-use nurones_mcp::actors::message::Event;
+use nurones_mcp::events::{Class, Event};
 use nurones_mcp::mcp::framing::{Frame, Framer};
-use nurones_mcp::wasi::error::FaultCode;
 use ractor::Actor;
 use tokio::sync::mpsc;
 
@@ -92,16 +91,35 @@ fn events(compare: &mut Compare) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
     let bus = EventBus::default();
     runtime.block_on(Actor::spawn(None, EventBusActor, bus.clone())).expect("the bus can be started");
-    let mut subscriber = bus.subscribe(1024);
+    let mut subscription = bus.subscribe(Class::Normal, 1024, None);
     let (sender, mut receiver) = mpsc::channel(1024);
-    let event = || Event::CallFaulted { tool: "t".into(), code: FaultCode::ToolTrapped };
-    let deliver = |events: u64, publish: &dyn Fn(), receiver: &mut mpsc::Receiver<Event>| -> Duration {
+    let event = || Event::new("call_faulted", "t".into(), Class::Normal);
+    let ours = |events: u64| {
         runtime.block_on(async {
             let began = Instant::now();
             let mut left = events;
             while left > 0 {
                 let now = left.min(AT_ONCE);
-                (0..now).for_each(|_| publish());
+                (0..now).for_each(|_| _ = bus.publish(event()).expect("there is room"));
+                let mut told = 0;
+                while told < now {
+                    match subscription.next(Some(began)) {
+                        Ok(batch) => told += black_box(batch).len() as u64,
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                }
+                left -= now;
+            }
+            began.elapsed()
+        })
+    };
+    let bare = |events: u64| {
+        runtime.block_on(async {
+            let began = Instant::now();
+            let mut left = events;
+            while left > 0 {
+                let now = left.min(AT_ONCE);
+                (0..now).for_each(|_| sender.try_send(event()).expect("there is room"));
                 for _ in 0..now {
                     black_box(receiver.recv().await.expect("the sender lives"));
                 }
@@ -110,9 +128,5 @@ fn events(compare: &mut Compare) {
             began.elapsed()
         })
     };
-    compare.pair(
-        "event",
-        |events| deliver(events, &|| bus.publish(event()), &mut subscriber),
-        |events| deliver(events, &|| sender.try_send(event()).expect("there is room"), &mut receiver),
-    );
+    compare.pair("event", ours, bare);
 }

@@ -22,6 +22,8 @@
 //! - [`mcp`]: the protocol over stdio.
 //! - [`redact`]: what must not leave the process is taken out of everything but answers. Pure; below all others.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
+//! - [`events`]: what happens, told to whoever wants to know. Knows nothing else of ours.
+//! - [`journal`]: those of them that outlive the server.
 //! - [`keyed`]: calls that are made once, however often they are asked for. [`private_folder`]: where such things are kept.
 //! - [`load`]: the load generator. Knows MCP's wire and nothing else of ours.
 //! - [`trail`]: the audit trail, who called what and to what end, in a chain that shows what was altered. Below all but
@@ -42,9 +44,11 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod drill;
+pub mod events;
 pub mod failpoint;
 pub mod fields;
 pub mod frame;
+pub mod journal;
 pub mod keyed;
 pub mod load;
 pub mod mcp;

@@ -24,6 +24,8 @@ pub struct Census {
 struct Person {
     child: Child,
     actor: Option<ActorCell>,
+    /// The event that its next life follows from.
+    cause: Option<u64>,
 }
 
 impl Census {
@@ -37,7 +39,11 @@ impl Census {
     pub fn expect(&self, spec: ChildSpec, harmless: bool, circumstances: Circumstances) -> Next {
         let (path, now) = (Arc::clone(&spec.path), Instant::now());
         let mut people = self.people.lock();
-        let person = people.entry(Arc::clone(&path)).or_insert_with(|| Person { child: Child::new(spec), actor: None });
+        let person = people.entry(Arc::clone(&path)).or_insert_with(|| Person {
+            child: Child::new(spec),
+            actor: None,
+            cause: None,
+        });
         if !person.child.is_alive() {
             return if person.child.is_stopped() { Next::Stop } else { Next::Start(person.child.still_to_wait(now)) };
         }
@@ -67,7 +73,8 @@ impl Census {
     pub fn ready(&self, path: &str, adopted: bool) {
         self.with(path, |person| {
             if !person.child.is_up() {
-                self.log.record(person.child.ready(Instant::now(), adopted));
+                let record = person.child.ready(Instant::now(), adopted);
+                self.log.record_following(record, person.cause.take());
             }
         });
     }
@@ -77,7 +84,9 @@ impl Census {
         let next = self.with(path, |person| {
             person.actor = None;
             let (next, records) = person.child.exited(Instant::now(), exit, circumstances);
-            records.into_iter().for_each(|record| self.log.record(record));
+            let [exited, then] = records;
+            let cause = self.log.record_following(exited, None);
+            person.cause = self.log.record_following(then, cause);
             next
         });
         next.unwrap_or(Next::Stop)

@@ -1,75 +1,143 @@
 //! The event bus: tells subscribers what happens, without ever making anyone wait.
 //!
-//! ractor mailboxes are unbounded, so the handle counts what is on its way and drops past [`MAILBOX`]; a subscriber
-//! whose own queue is full loses events too. Both losses are counted. Nothing may depend on seeing every event: the
-//! supervision log has its own way out.
+//! Publishers put events into one bounded queue; when that fills, the lesser classes are shed first, and counted. The
+//! actor takes them out a batch at a time and gives them to the subscribers, each with a bounded queue of its own. It is
+//! woken once for all that wait, as ractor's mailboxes are unbounded. While it is being replaced, events wait for its
+//! successor. Nothing may depend on seeing every event: the supervision log has its own way out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use chrono::Utc;
 use parking_lot::{Mutex, RwLock};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::mpsc;
 
-use super::message::Event;
+use crate::config::{Performance, defaults};
+use crate::events::{Class, Counts, Event, Hub, Intake, Subscription};
 use crate::failpoint::points;
 
-/// Events on their way to the actor.
-pub const MAILBOX: usize = 1024;
+/// Events that may wait for the actor: 8 ms of half a million a second.
+pub const WAITING: usize = 4096;
 
-/// The handle; cheap to clone. It outlives the actor: while that is being replaced, events are dropped and counted.
-#[derive(Clone, Default)]
+/// The handle; cheap to clone. It outlives the actor.
+#[derive(Clone)]
 pub struct EventBus {
     inner: Arc<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
-    actor: RwLock<Option<ActorRef<Event>>>,
-    /// Kept here and not in the actor, so that a restarted bus still knows them.
-    subscribers: Mutex<Vec<mpsc::Sender<Event>>>,
-    in_flight: AtomicUsize,
-    dropped: AtomicU64,
+    intake: Intake,
+    /// Kept here and not in the actor, so that a restarted bus still knows its subscribers.
+    hub: Mutex<Hub>,
+    actor: RwLock<Option<ActorRef<Wake>>>,
+    /// The actor is told already, or will look when it starts.
+    woken: AtomicBool,
+    /// The least class that anybody wants, as a number.
+    wanted: AtomicU8,
+    published: AtomicU64,
+    batch: usize,
 }
 
+/// Something waits in the queue.
+pub struct Wake;
+
 impl EventBus {
-    /// Publishes, or drops and counts.
-    pub fn publish(&self, event: Event) {
-        if points::UNWATCHED.hit().is_err() {
-            return;
-        }
+    /// A bus that hands on `batch` events at a time and sheds those of class normal when it is full to `watermark`.
+    pub fn new(batch: usize, watermark: f64) -> Self {
+        let inner = Inner {
+            intake: Intake::new(WAITING, watermark),
+            hub: Mutex::new(Hub::new(watermark)),
+            actor: RwLock::default(),
+            // Until there is an actor, nobody needs to be told.
+            woken: AtomicBool::new(true),
+            wanted: AtomicU8::new(Class::Critical as u8),
+            published: AtomicU64::new(0),
+            batch,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// As the configuration says.
+    pub fn configured(performance: &Performance) -> Self {
+        Self::new(performance.batch_size, performance.queue_watermark)
+    }
+
+    /// Whether events of `class` go anywhere: ask before you make one. Critical ones always do.
+    #[inline]
+    pub fn wants(&self, class: Class) -> bool {
+        class as u8 >= self.inner.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Publishes, unless nobody wants it, or sheds and counts. Returns the event's id, for those that follow from it.
+    pub fn publish(&self, mut event: Event) -> Option<u64> {
         let inner = &self.inner;
-        if inner.in_flight.fetch_add(1, Ordering::Relaxed) < MAILBOX
-            && let Some(actor) = &*inner.actor.read()
-            && actor.cast(event).is_ok()
-        {
-            return;
+        if !self.wants(event.class) || points::UNWATCHED.hit().is_err() {
+            return None;
         }
-        inner.in_flight.fetch_sub(1, Ordering::Relaxed);
-        inner.dropped.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_id();
+        event.id = id;
+        event.at_us = Utc::now().timestamp_micros();
+        if !inner.intake.offer(event) {
+            return None;
+        }
+        // After the event is in the queue: the actor takes the flag back before it looks.
+        if !inner.woken.swap(true, Ordering::AcqRel)
+            && let Some(actor) = &*inner.actor.read()
+        {
+            // One that has died meanwhile is being replaced, and its successor looks.
+            let _ = actor.cast(Wake);
+        }
+        Some(id)
     }
 
-    /// Events from now on, with room for `capacity` of them.
-    pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<Event> {
-        let (sender, receiver) = mpsc::channel(capacity);
-        self.inner.subscribers.lock().push(sender);
-        receiver
+    /// Events of the class `wants` and above, with room for `capacity` batches: from `offset` on, as far as those are
+    /// still known, or from now on.
+    pub fn subscribe(&self, wants: Class, capacity: usize, offset: Option<u64>) -> Subscription {
+        let mut hub = self.inner.hub.lock();
+        let subscription = hub.subscribe(wants, capacity, offset);
+        self.note_wanted(&hub);
+        subscription
     }
 
-    /// Events dropped so far, by the bus or for a slow subscriber.
-    pub fn dropped(&self) -> u64 {
-        self.inner.dropped.load(Ordering::Relaxed)
+    /// What became of the events so far.
+    pub fn counts(&self) -> Counts {
+        self.inner.intake.counts()
     }
 
-    fn fan_out(&self, event: &Event) {
-        self.inner.subscribers.lock().retain(|subscriber| match subscriber.try_send(event.clone()) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.inner.dropped.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-        });
+    /// Hands on what waits and ends every subscription. For the end of the server, when the actor is gone.
+    pub fn close(&self) {
+        while self.hand_on() {}
+        let mut hub = self.inner.hub.lock();
+        hub.close();
+        self.note_wanted(&hub);
+    }
+
+    fn next_id(&self) -> u64 {
+        self.inner.published.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn note_wanted(&self, hub: &Hub) {
+        self.inner.wanted.store(hub.wanted().unwrap_or(Class::Critical) as u8, Ordering::Relaxed);
+    }
+
+    /// Hands one batch on; whether more waits.
+    fn hand_on(&self) -> bool {
+        // The lock first, so that batches of two who hand on are told in the order they were taken.
+        let mut hub = self.inner.hub.lock();
+        hub.take(self.inner.intake.take(self.inner.batch));
+        let is_empty = self.inner.intake.is_empty();
+        if is_empty {
+            // Once there is room again: while there is none, it would be said with every batch.
+            hub.say_shed(self.counts().shed, || self.next_id(), Utc::now().timestamp_micros());
+        }
+        self.note_wanted(&hub);
+        !is_empty
+    }
+}
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self::new(defaults::BATCH_SIZE, defaults::QUEUE_WATERMARK)
     }
 }
 
@@ -77,54 +145,113 @@ impl EventBus {
 pub struct EventBusActor;
 
 impl Actor for EventBusActor {
-    type Msg = Event;
+    type Msg = Wake;
     type State = EventBus;
     type Arguments = EventBus;
 
-    async fn pre_start(&self, myself: ActorRef<Event>, bus: EventBus) -> Result<EventBus, ActorProcessingErr> {
-        // What was on its way to a predecessor is lost with its mailbox.
-        let lost = bus.inner.in_flight.swap(0, Ordering::Relaxed) as u64;
-        bus.inner.dropped.fetch_add(lost, Ordering::Relaxed);
+    async fn pre_start(&self, myself: ActorRef<Wake>, bus: EventBus) -> Result<EventBus, ActorProcessingErr> {
+        // Whatever its predecessor left, and what came since.
+        myself.cast(Wake)?;
         *bus.inner.actor.write() = Some(myself);
         Ok(bus)
     }
 
-    async fn handle(&self, _: ActorRef<Event>, event: Event, bus: &mut EventBus) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, myself: ActorRef<Wake>, Wake: Wake, bus: &mut EventBus) -> Result<(), ActorProcessingErr> {
         points::BUS_HANDLE.hit()?;
-        // A predecessor's count may have been reset to 0 under a late decrement.
-        let _ = bus.inner.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-        bus.fan_out(&event);
+        bus.inner.woken.swap(false, Ordering::AcqRel);
+        // One batch a message: whatever else the control plane has to do gets its turn.
+        if bus.hand_on() && !bus.inner.woken.swap(true, Ordering::AcqRel) {
+            myself.cast(Wake)?;
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::wasi::error::FaultCode;
+    use std::time::Instant;
 
-    fn event() -> Event {
-        Event::CallFaulted { tool: "t".into(), code: FaultCode::ToolTrapped }
+    use super::*;
+
+    fn event(class: Class) -> Event {
+        Event::new("k", "s".into(), class)
     }
 
-    #[tokio::test]
-    async fn a_slow_subscriber_loses_events_and_nobody_waits() {
-        let bus = EventBus::default();
-        let (actor, joined) = Actor::spawn(None, EventBusActor, bus.clone()).await.unwrap();
-        let mut slow = bus.subscribe(2);
-        for _ in 0..5 {
-            bus.publish(event());
+    fn told(subscription: &mut Subscription) -> Vec<u64> {
+        let mut offsets = Vec::new();
+        while let Ok(batch) = subscription.next(Some(Instant::now())) {
+            offsets.extend(batch.iter().map(|event| event.offset));
         }
-        actor.drain().unwrap();
-        joined.await.unwrap();
-        assert!(slow.recv().await.is_some() && slow.recv().await.is_some());
-        assert_eq!(bus.dropped(), 3);
+        offsets
     }
 
     #[test]
-    fn without_an_actor_events_are_counted_as_dropped() {
+    fn what_nobody_wants_is_not_published() {
         let bus = EventBus::default();
-        bus.publish(event());
-        assert_eq!(bus.dropped(), 1);
+        assert!(bus.wants(Class::Critical) && !bus.wants(Class::Normal));
+        assert_eq!(bus.publish(event(Class::Normal)), None);
+        let subscription = bus.subscribe(Class::Normal, 4, None);
+        assert!(bus.wants(Class::Normal) && !bus.wants(Class::Low));
+        assert!(bus.publish(event(Class::Normal)).is_some());
+        drop(subscription);
+        bus.close();
+        assert!(!bus.wants(Class::Normal));
+        assert_eq!(bus.counts().accepted, [0, 1, 0]);
+    }
+
+    #[test]
+    fn what_was_shed_is_said_by_class_once_there_is_room() {
+        let bus = EventBus::default();
+        let mut subscription = bus.subscribe(Class::Low, WAITING, None);
+        let offered = |class, events: usize| (0..events).filter(|_| bus.publish(event(class)).is_some()).count();
+        let taken = [Class::Low, Class::Normal, Class::Critical].map(|class| offered(class, WAITING));
+        bus.close();
+        let batches = std::iter::from_fn(|| subscription.next(None).ok());
+        let told: Vec<Event> = batches.flat_map(|batch| batch.to_vec()).collect();
+        assert_eq!(told.len(), WAITING + 1, "the queue was full, and one event says what did not fit");
+        let [low, normal, critical] = taken.map(|taken| WAITING - taken);
+        let said = told.last().map(|event| (event.kind, event.class, event.data.to_string()));
+        let counts = format!("{{\"low\":{low},\"normal\":{normal},\"critical\":{critical}}}");
+        assert_eq!(said, Some(("events_shed", Class::Critical, counts)));
+        assert_eq!((bus.counts().shed, subscription.lost()), ([low, normal, critical].map(|shed| shed as u64), 0));
+    }
+
+    #[tokio::test]
+    async fn events_wait_for_the_successor_of_a_bus_that_died() {
+        let bus = EventBus::new(2, 0.9);
+        let mut subscription = bus.subscribe(Class::Low, 16, None);
+        let (actor, joined) = Actor::spawn(None, EventBusActor, bus.clone()).await.unwrap();
+        actor.kill();
+        joined.await.unwrap();
+        let ids: Vec<_> = (0..5).map(|_| bus.publish(event(Class::Low))).collect();
+        assert_eq!(ids, [1, 2, 3, 4, 5].map(Some));
+        let (_actor, _joined) = Actor::spawn(None, EventBusActor, bus.clone()).await.unwrap();
+        let mut offsets = Vec::new();
+        while offsets.len() < 5 {
+            tokio::task::yield_now().await;
+            offsets.extend(told(&mut subscription));
+        }
+        assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn whoever_publishes_from_another_thread_wakes_the_actor() {
+        const EVENTS: u64 = 20_000;
+        let bus = EventBus::default();
+        let mut subscription = bus.subscribe(Class::Critical, EVENTS as usize, None);
+        let (_actor, _joined) = Actor::spawn(None, EventBusActor, bus.clone()).await.unwrap();
+        let publisher = {
+            let bus = bus.clone();
+            let publish = move |_| while bus.publish(event(Class::Critical)).is_none() {};
+            std::thread::Builder::new().spawn(move || (0..EVENTS).for_each(publish)).unwrap()
+        };
+        let mut offsets = Vec::new();
+        while offsets.len() < EVENTS as usize {
+            tokio::task::yield_now().await;
+            offsets.extend(told(&mut subscription));
+        }
+        publisher.join().unwrap();
+        assert_eq!(offsets, (0..EVENTS).collect::<Vec<_>>());
+        assert_eq!((subscription.lost(), bus.counts().accepted), (0, [0, 0, EVENTS]));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::gate::{Change, Gate, Pass, Shut, Verdict};
+use super::sheds::Sheds;
 use super::supervision_log::{Reason, Record, Restart, SupervisionLog};
 use crate::config::BreakerPolicy;
 use crate::failpoint::points;
@@ -88,6 +89,11 @@ impl Gatekeeper {
     pub fn worker_ready(&self) {
         let change = self.change(Gate::worker_ready);
         change.into_iter().for_each(|change| self.say(change));
+    }
+
+    /// Where the calls are counted that are refused, at the gate or behind it.
+    pub fn sheds(&self) -> Sheds {
+        Sheds::new(Arc::clone(&self.path), self.log.bus().clone())
     }
 
     /// No worker will stand any more.

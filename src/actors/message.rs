@@ -7,7 +7,7 @@
 //! | worker thread → its actor | [`WorkerMsg`] | no | the actor is being replaced |
 //! | timer → supervisor | [`ToolSupervisorMsg`], [`ToolsSupervisorMsg`] | no | — |
 //! | request handler → supervisor of the tools | [`ToolsSupervisorMsg`], once per tool | no | it is being replaced |
-//! | any → event bus | [`Event`] | no | dropped and counted |
+//! | any → event bus | [`Event`](crate::events::Event) | no | shed by class and counted |
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::output_gauge::OutputGauge;
 use super::reply::Reply;
 use super::tenant_accounts::Charged;
 use crate::wasi::call::{GuestOutput, GuestRequest};
-use crate::wasi::error::{Fault, FaultCode};
+use crate::wasi::error::Fault;
 use crate::wasi::manifest::Permissions;
 
 /// One call of a tool, on its way to a worker.
@@ -232,41 +232,6 @@ pub enum ControlActor {
     Context,
     /// Supervises the tools.
     Tools,
-}
-
-/// What the event bus carries. Lossy: nothing may depend on seeing every event.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// A worker takes calls.
-    WorkerReady {
-        /// The tool.
-        tool: Arc<str>,
-        /// Which of its workers.
-        worker: usize,
-        /// Counts the lives of this worker, from 0.
-        incarnation: u64,
-    },
-    /// A worker ended.
-    WorkerExited {
-        /// The tool.
-        tool: Arc<str>,
-        /// Which of its workers.
-        worker: usize,
-        /// Why.
-        reason: ExitReason,
-    },
-    /// A tool is left alone for a while.
-    Quarantined {
-        /// The tool.
-        tool: Arc<str>,
-    },
-    /// A call ended in a fault.
-    CallFaulted {
-        /// The tool.
-        tool: Arc<str>,
-        /// The kind of fault.
-        code: FaultCode,
-    },
 }
 
 #[cfg(test)]

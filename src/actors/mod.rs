@@ -3,7 +3,7 @@
 //! | actor | duty | mailbox | may wait on | on failure |
 //! |---|---|---|---|---|
 //! | [`root_supervisor`] | restarts the three below; gives up after 3 deaths in 30 s | few messages, own | nobody | the process ends with 70 |
-//! | [`event_bus`] | fans events out | at most 1024, counted by the handle | nobody | restarted; events meanwhile are dropped and counted |
+//! | [`event_bus`] | fans events out | one message for all that waits | nobody | restarted; events wait for its successor, or are shed by class |
 //! | [`context`] | writes the ContextFrame defaults | few messages | nobody | restarted; the last snapshot stands |
 //! | [`tools_supervisor`] | one supervisor per tool that was called | few messages | nobody | restarted; threads serve on |
 //! | [`tool_supervisor`] | restarts workers, with backoff and quarantine | few messages per worker | nobody | restarted; threads are taken over |

@@ -1,6 +1,6 @@
 //! The root of the tree: event bus, context, and the supervisor of the tools.
 //!
-//! Each restarts alone and at once: publishers drop and count while the bus is away, readers keep the last snapshot
+//! Each restarts alone and at once: events wait or are shed while the bus is away, readers keep the last snapshot
 //! while the context is, and the tools' threads serve on while their supervisors are. Too many deaths end the process,
 //! with everything in flight answered first.
 

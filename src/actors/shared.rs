@@ -78,7 +78,7 @@ impl Shared {
             policy,
             table,
             context,
-            bus: EventBus::default(),
+            bus: log.bus().clone(),
             census: Census::new(log.clone()),
             log,
             keyed,

@@ -12,7 +12,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::child::{Exit, Next};
 use super::child_spec::ChildSpec;
-use super::message::{Event, ExitReason, Refusal, ToolSupervisorMsg};
+use super::message::{ExitReason, Refusal, ToolSupervisorMsg};
 use super::shared::Shared;
 use super::tool_table::{ThreadExit, ToolEntry};
 use super::tool_worker::{ToolWorker, WorkerArgs};
@@ -130,8 +130,6 @@ impl ToolSupervisorState {
         let path = self.tool.worker_path(index);
         self.shared.census.ready(&path, adopted);
         self.tool.gate.worker_ready();
-        let incarnation = self.shared.census.incarnation(&path);
-        self.shared.bus.publish(Event::WorkerReady { tool: Arc::clone(&self.tool.name), worker: index, incarnation });
     }
 
     fn worker_actor_ended(&self, myself: &ActorRef<ToolSupervisorMsg>, worker: &ActorCell, said: String) {
@@ -164,8 +162,6 @@ impl ToolSupervisorState {
         if self.shared.is_stopping() {
             return self.shared.worker_ended();
         }
-        let tool = Arc::clone(&self.tool.name);
-        self.shared.bus.publish(Event::WorkerExited { tool, worker: index, reason: exit.reason });
         self.act(myself, index, next);
     }
 
@@ -195,7 +191,6 @@ impl ToolSupervisorState {
         if !self.any_up() {
             self.tool.gate.quarantine(until);
             self.tool.refuse_waiting(Refusal::Quarantined);
-            self.shared.bus.publish(Event::Quarantined { tool: Arc::clone(&self.tool.name) });
         }
     }
 

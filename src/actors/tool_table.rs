@@ -132,7 +132,7 @@ impl ToolTable {
             aliases: BTreeMap::new(),
             cancellations: Arc::default(),
             tenants: Mutex::default(),
-            sheds: Sheds::default(),
+            sheds: Sheds::new("root".into(), log.bus().clone()),
             backlog: Mutex::new(Backlog { at: Instant::now(), takes: Duration::ZERO }),
             alarm_clock: Arc::default(),
         };
@@ -265,9 +265,9 @@ impl ToolEntry {
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
             limits: Arc::new(loaded.manifest.limits.clone()),
             zombies: Zombies::default(),
-            gate: Arc::new(gate),
             rate: rate(&loaded.manifest),
-            sheds: Sheds::default(),
+            sheds: gate.sheds(),
+            gate: Arc::new(gate),
             awake: AtomicBool::new(false),
             alarm_clock: Arc::clone(alarm_clock),
             loaded,
@@ -325,7 +325,7 @@ impl ToolEntry {
 
     /// Counts a refusal.
     fn refused(&self, call: Call, refusal: Refusal) -> (Call, Refusal) {
-        self.sheds.note(refusal);
+        self.sheds.note(refusal, Some(&call.request.frame.reason_trace_id));
         (call, refusal)
     }
 

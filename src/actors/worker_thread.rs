@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::gate::Verdict;
 use super::gatekeeper::LetIn;
 use super::lane::Received;
-use super::message::{Call, CallOutcome, Deadline, Event, ExitReason, Refusal, WorkerMsg};
+use super::message::{Call, CallOutcome, Deadline, ExitReason, Refusal, WorkerMsg};
 use super::reply::Reply;
 use super::sandboxes::{Ended, Sandboxes};
 use super::shared::Shared;
@@ -26,9 +26,10 @@ use super::tenant_accounts::Charge;
 use super::tool_table::{ThreadExit, ToolEntry, WorkerSlot};
 use super::unsent::Unsent;
 use super::warm_stores::StoreKey;
+use crate::events::{Class, Event};
 use crate::failpoint::points;
 use crate::frame::ContextFrame;
-use crate::trail::Step;
+use crate::trail::{Step, Story};
 use crate::wasi::error::{Fault, FaultCode};
 
 /// Stack of a worker thread. Guests run on fibers of their own; this holds the host's frames.
@@ -205,7 +206,7 @@ impl WorkerThread {
 
     /// Answers a call that is not run.
     fn refuse(&self, call: Call, refusal: Refusal) {
-        self.tool.sheds.note(refusal);
+        self.tool.sheds.note(refusal, Some(&call.request.frame.reason_trace_id));
         self.answer_soon(call.reply, CallOutcome::Refused(refusal));
     }
 
@@ -246,7 +247,7 @@ impl WorkerThread {
         let charge = charged.map(Charge::begin);
         let ended = self.sandboxes.run(&key, request, &cancel, || self.in_hand.send_unsent());
         drop(charge);
-        if let Some(story) = story {
+        if let Some(story) = &story {
             story.note(Step::Left { how: ended.as_str().to_owned() });
         }
         if self.in_hand.is_abandoned() {
@@ -254,8 +255,11 @@ impl WorkerThread {
             return Err(ExitReason::Wedged);
         }
         let _ = points::GUEST_LEAVE.hit_for(&self.tool.published);
-        let returned = matches!(ended, Ended::Returned(_));
+        let (returned, cancelled) = (matches!(ended, Ended::Returned(_)), matches!(ended, Ended::Cancelled));
         let fault = self.answer(ended, let_in, deadline);
+        if self.shared.bus.wants(Class::Low) {
+            self.announce(cancelled, fault.as_ref(), began.elapsed(), &frame, story.as_deref());
+        }
         self.tool.lane.note_service(began.elapsed());
         let rebuilt = self.sandboxes.recover(&key, returned, || self.in_hand.send_unsent());
         if let Some(fault) = fault.filter(|fault| !fault.code.is_the_tools_word()) {
@@ -298,9 +302,30 @@ impl WorkerThread {
         self.in_hand.unsent.lock().add(reply.answer_unsent(outcome));
     }
 
-    /// Says in the supervision log and on the bus that a call met a fault, and what was done about it.
+    /// Says on the bus how a call ended, unless it met a fault that [`WorkerThread::report`] tells of. If the call is
+    /// audited, its name there is what the event is about.
+    fn announce(
+        &self,
+        cancelled: bool,
+        fault: Option<&Fault>,
+        took: Duration,
+        frame: &ContextFrame,
+        story: Option<&Story>,
+    ) {
+        let code = match fault {
+            None => String::new(),
+            Some(fault) if fault.code.is_the_tools_word() => format!(",\"code\":\"{}\"", fault.code.as_str()),
+            Some(_) => return,
+        };
+        let kind = if cancelled { "call_cancelled" } else { "call_finished" };
+        let event = Event::new(kind, self.tool.worker_path(self.index), Class::Low);
+        let event = event.with_data(format!("{{\"took_us\":{}{code}}}", took.as_micros()));
+        let (trace_id, correlation_id) = (Some(Arc::clone(&frame.reason_trace_id)), story.map(Story::call_id));
+        self.shared.bus.publish(Event { trace_id, correlation_id, ..event });
+    }
+
+    /// Says in the supervision log, and so on the bus, that a call met a fault, and what was done about it.
     fn report(&self, fault: &Fault, rebuilt: Option<Duration>, frame: &ContextFrame) {
-        self.shared.bus.publish(Event::CallFaulted { tool: Arc::clone(&self.tool.name), code: fault.code });
         self.shared.log.record(Record {
             level: Some("L1"),
             incarnation: Some(self.slot().incarnation.load(Ordering::SeqCst)),

@@ -6,6 +6,7 @@ mod compile;
 mod demo;
 mod drill;
 mod drilled;
+mod events;
 pub mod exit;
 mod explain;
 mod folder_copy;
@@ -54,6 +55,7 @@ Examples:
   nurones-mcp validate ./mytools/*                  what each module needs, and how fast it is
   nurones-mcp policy explain --tool fs.write --user guest --config .mcp/config.json
   nurones-mcp explain CALL_ID --config F            the story of one audited call
+  nurones-mcp events --type child_exited            what happened, if a journal is kept
   nurones-mcp log check FILE                        whether a supervision log keeps its rules
 
 Environment (a flag wins over it, it wins over the config file):
@@ -63,13 +65,14 @@ Environment (a flag wins over it, it wins over the config file):
   NURONES_MAX_INFLIGHT=N      requests in flight before calls are refused (2048)
   NURONES_CACHE_DIR=DIR       where compiled modules are kept (~/.cache/nurones-mcp/modules)
   NURONES_STATE_DIR=DIR       like --state-dir
+  NURONES_EVENTS_JOURNAL=off|critical|all   which events are kept there (off)
   OTEL_EXPORTER_OTLP_ENDPOINT=URL  send a span per tool call there: OTLP over http:// (off)
   NURONES_LOG=FILTER          log on standard error, for example `debug` or `nurones_mcp=debug`
 
 Exit codes:
   0 done   1 the tool failed (call), a manifest was refused (tools, validate), a rule is broken (log check),
-    a drill failed (drill), it is denied (policy explain), a tool lacks something (policy check), the trail is
-    broken (audit check), there is no such call (explain), it ended otherwise (replay)
+    a drill failed (drill), it is denied (policy explain), a tool lacks something (policy check), the journal has a
+    gap (events --check), the trail is broken (audit check), there is no such call (explain), it ended otherwise (replay)
   64 usage or configuration, a file that cannot be read (log)
   69 the call was refused   70 internal failure   74 the client closed its end too early
   128+N ended at once by a second signal N";
@@ -96,7 +99,7 @@ struct Options {
     /// Append what is started, what ends and why to FILE, one JSON object per line.
     #[arg(long, global = true, value_name = "FILE")]
     supervision_log: Option<PathBuf>,
-    /// Keep in DIR what outlives the server: the audit trail, and the answers of calls with idempotency keys
+    /// Keep in DIR what outlives the server: the audit trail, the journal, and the answers of calls with idempotency keys
     /// (~/.local/state/nurones-mcp).
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -149,6 +152,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Make an audited call again, in a copy of the directories it had.
     Replay(replay::ReplayArgs),
+    /// Show what happened, from the journal; also while servers run.
+    Events(events::EventsArgs),
     /// Check a supervision log, or show what happened as a timeline.
     Log(log::LogArgs),
     /// Show a whole session: list, write, read, a denied escape, a crash and its repair, 10 s of 10,000 reads a second.
@@ -206,6 +211,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Audit(args)) => audit::run(&config, &args),
         Some(Command::Explain(args)) => explain::run(&config, &args),
         Some(Command::Replay(args)) => replay::run(config, &args),
+        Some(Command::Events(args)) => events::run(&config, &args),
         Some(Command::Drill(args)) => drill::run(&config, config_file.as_deref(), args),
         Some(Command::Demo) => demo::run(),
         Some(Command::Compile) => compile::run(),

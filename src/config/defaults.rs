@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::events::Class;
 use crate::wasi::limits::Limits;
 
 /// Requests in flight before tool calls are refused with `inflight`. The seed's number; at 10,000 calls a second it is
@@ -31,6 +32,9 @@ pub const OUTPUT_REFUSE_BYTES: usize = 32 << 20;
 /// Share of [`MAX_INFLIGHT`] from which on calls are refused, until it has come down to 60 %.
 pub const QUEUE_WATERMARK: f64 = 0.9;
 
+/// Events handled together. The seed's number; at a microsecond each, nobody else on the thread notices.
+pub const BATCH_SIZE: usize = 64;
+
 /// Time that calls of a tool may wait while it is in demand. A person does not notice; and a full lane of calls that take
 /// microseconds is served within it, also on a machine that is slow for a moment.
 pub const CODEL_TARGET: Duration = Duration::from_millis(100);
@@ -52,6 +56,18 @@ pub const KEYS: u64 = 100_000;
 
 /// Bytes of an answer that is kept under its key.
 pub const KEY_ANSWER_BYTES: usize = 1 << 20;
+
+/// Events that the journal keeps: none, as nobody who starts a server for the first time has asked for a file.
+pub const JOURNALED: Option<Class> = None;
+
+/// Events in the journal; of those that say what became of the server, years.
+pub const JOURNAL_ROWS: u64 = 1_000_000;
+
+/// How long an event stays in the journal: whoever asks what happened asks within weeks.
+pub const JOURNAL_AGE: Duration = Duration::from_secs(30 * 86_400);
+
+/// Bytes of the journal in use; a million events take about as many.
+pub const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// Bytes of a request id kept as a string.
 pub const ID_BYTES: usize = 1024;

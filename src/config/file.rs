@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::allow::AllowedDir;
 use super::redaction::Redaction;
-use super::settings::AuditMode;
+use super::settings::{AuditMode, Fsync};
 use super::supervision::SupervisionPolicy;
 use crate::fields::{Fields, Mistake};
 
@@ -41,6 +41,11 @@ pub struct ConfigFile {
     pub audit_arguments: Option<bool>,
     pub audit_entries: Option<u64>,
     pub audit_days: Option<u64>,
+    pub journal: Option<String>,
+    pub fsync: Option<Fsync>,
+    pub journal_rows: Option<u64>,
+    pub journal_age: Option<Duration>,
+    pub journal_mb: Option<u64>,
     pub drain: Option<Duration>,
     pub interrupt: Option<Duration>,
     pub cache: Option<bool>,
@@ -149,6 +154,14 @@ impl ConfigFile {
             file.audit_days = audit.integer("maxAgeDays", 1..=36_500);
             audit.refuse_unknown();
         });
+        fields.nested("events", |events| {
+            file.journal = events.string("journal").map(str::to_owned);
+            file.fsync = read_fsync(events);
+            file.journal_rows = events.integer("maxRows", 1..=100_000_000);
+            file.journal_age = events.integer("maxAgeH", 1..=87_600).map(|hours| Duration::from_secs(3600 * hours));
+            file.journal_mb = events.integer("maxMb", 1..=1_000_000);
+            events.refuse_unknown();
+        });
         fields.nested("shutdown", |shutdown| {
             file.drain = millis(shutdown, "drainMs");
             file.interrupt = millis(shutdown, "interruptMs");
@@ -175,6 +188,18 @@ pub(super) fn read_allowlist(fields: &mut Fields<'_>) -> Option<Vec<AllowedDir>>
         }
     }
     Some(allowed)
+}
+
+fn read_fsync(fields: &mut Fields<'_>) -> Option<Fsync> {
+    match fields.string("fsync")? {
+        "never" => Some(Fsync::Never),
+        "batch" => Some(Fsync::Batch),
+        "always" => Some(Fsync::Always),
+        other => {
+            fields.mistake("fsync", format!("must be never, batch or always, not `{other}`"));
+            None
+        }
+    }
 }
 
 pub(super) fn millis(fields: &mut Fields<'_>, key: &'static str) -> Option<Duration> {

@@ -17,5 +17,8 @@ mod supervision;
 
 pub use access::{Access, PolicySource};
 pub use resolve::{Config, ConfigError, Flags, VARIABLES};
-pub use settings::{AuditMode, AuditPolicy, CodelPolicy, Compiling, KeyPolicy, LogRotation, Performance, Shutdown};
+pub use settings::{
+    AuditMode, AuditPolicy, CodelPolicy, Compiling, Fsync, JournalPolicy, KeyPolicy, LogRotation, Performance,
+    Retention, Shutdown,
+};
 pub use supervision::{BreakerPolicy, RestartKind, SupervisionPolicy};

@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::events::Class;
+
 /// How much the server takes on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Performance {
     /// Requests in flight before tool calls are refused.
     pub max_inflight: usize,
-    /// Events handled together. Kept for the event bus of later versions.
+    /// Events handled together by the event bus.
     pub batch_size: usize,
-    /// Share of `max_inflight` from which on calls of normal priority are refused.
+    /// Share of `max_inflight` from which on calls of normal priority are refused; and of the event
+    /// bus's queue, for events of class normal.
     pub queue_watermark: f64,
     /// When calls have waited for too long; `None` for never.
     pub codel: Option<CodelPolicy>,
@@ -89,4 +92,49 @@ pub struct KeyPolicy {
     pub keys: u64,
     /// How large an answer.
     pub answer_bytes: usize,
+}
+
+/// What is kept of events, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalPolicy {
+    /// Events of this class and above; `None` for none.
+    pub journaled: Option<Class>,
+    /// When they must have reached the disk.
+    pub fsync: Fsync,
+    /// How many.
+    pub keep: Retention,
+}
+
+/// When the journal waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fsync {
+    /// Never: a power cut may cost the file.
+    Never,
+    /// Now and then: a power cut may cost the last events.
+    #[default]
+    Batch,
+    /// With every transaction.
+    Always,
+}
+
+impl Fsync {
+    /// What SQLite calls it.
+    pub fn pragma(self) -> &'static str {
+        match self {
+            Self::Never => "OFF",
+            Self::Batch => "NORMAL",
+            Self::Always => "FULL",
+        }
+    }
+}
+
+/// How much of the journal is kept: what is beyond any of these goes, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Events.
+    pub rows: u64,
+    /// Since an event was published.
+    pub age: Duration,
+    /// The file's part in use.
+    pub bytes: u64,
 }

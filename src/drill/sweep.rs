@@ -139,6 +139,8 @@ fn prepare(stage: &mut Stage) {
     }
     // Most of them hold everything up; there must be room for the healthy calls that are due meanwhile.
     stage.healthy_rate = 100.0;
+    // So that calls lead past its points.
+    stage.configure("events", json!({ "journal": "all" }));
     // Each case is to find the server as the first one does.
     stage.configure(
         "supervision",

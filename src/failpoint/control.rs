@@ -73,6 +73,8 @@ pub enum Doing {
     DelayMs(u64),
     /// Loses so many bytes.
     LeakBytes(usize),
+    /// Ends the process there and then.
+    Kill,
 }
 
 impl From<Doing> for Action {
@@ -82,6 +84,7 @@ impl From<Doing> for Action {
             Doing::Fail => Self::Fail,
             Doing::DelayMs(ms) => Self::Delay(Duration::from_millis(ms)),
             Doing::LeakBytes(bytes) => Self::Leak(bytes),
+            Doing::Kill => Self::Kill,
         }
     }
 }

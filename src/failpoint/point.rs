@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::process::{Signal, getpid, kill_process};
 use thiserror::Error;
 
 /// What happens by itself, or what takes a protection away.
@@ -26,6 +27,8 @@ pub enum Action {
     Delay(Duration),
     /// Allocates so many bytes, touches them and never frees them, then goes on.
     Leak(usize),
+    /// Ends the process there and then, as `kill -9` does.
+    Kill,
 }
 
 /// What is armed.
@@ -127,6 +130,11 @@ impl Failpoint {
             }
             Action::Leak(bytes) => {
                 std::mem::forget(vec![1_u8; bytes]);
+                Ok(())
+            }
+            Action::Kill => {
+                // It cannot fail, and nobody would be there to hear of it.
+                let _ = kill_process(getpid(), Signal::KILL);
                 Ok(())
             }
         }

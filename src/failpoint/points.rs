@@ -60,6 +60,14 @@ points! {
     Fault LEDGER_WRITE = "ledger.write";
     /// `keyed::clerk`: after the ledger was written, before anybody is told.
     Fault LEDGER_WRITTEN = "ledger.written";
+    /// `journal::file`: before events are written.
+    Fault JOURNAL_INSERT = "journal.insert";
+    /// `journal::file`: after events are written, before old ones are deleted.
+    Fault JOURNAL_TRIM = "journal.trim";
+    /// `journal::file`: after old events are deleted, before the commit.
+    Fault JOURNAL_COMMIT = "journal.commit";
+    /// `journal::file`: after the commit.
+    Fault JOURNAL_COMMITTED = "journal.committed";
     /// `actors::supervision_log`: before a line is written.
     Fault LOG_WRITE = "log.write";
 

@@ -85,12 +85,17 @@ fn deadline(meta: &RequestMetaObject) -> Result<Option<Duration>, rmcp::ErrorDat
 ///
 /// # Errors
 /// See [`Denied`].
-async fn compiled(shared: &Shared, tool: &ToolEntry, cancel: &CancellationToken) -> Result<(), Denied> {
+async fn compiled(
+    shared: &Shared,
+    tool: &ToolEntry,
+    frame: &ContextFrame,
+    cancel: &CancellationToken,
+) -> Result<(), Denied> {
     if tool.loaded.guest().is_some() {
         return Ok(());
     }
     let refused = |refusal| {
-        tool.sheds.note(refusal);
+        tool.sheds.note(refusal, Some(&frame.reason_trace_id));
         Denied::Protocol(error::refused(refusal, &tool.published, tool.retry_after(refusal)))
     };
     let _place = tool.waiting_room.try_acquire().map_err(|_| refused(Refusal::QueueFull))?;
@@ -140,7 +145,7 @@ pub async fn admit(shared: &Shared, tool: &ToolEntry, asked: Asked<'_>) -> Resul
     let Asked { arguments, frame, cancel, output, progress, story } = asked;
     // Also before it: a call that may not be made is no reason to compile a tool.
     permitted(tool, frame)?;
-    compiled(shared, tool, &cancel).await?;
+    compiled(shared, tool, frame, &cancel).await?;
     let checked = check(tool, arguments, frame, story)?;
     let deadline = due(tool, frame);
     let (reply, answer) = Reply::new();

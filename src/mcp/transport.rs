@@ -222,7 +222,7 @@ impl StdioTransport {
                 return None;
             }
             Opened::Full => {
-                self.shared.table.sheds.note(Refusal::Inflight);
+                self.shared.table.sheds.note(Refusal::Inflight, None);
                 self.push_error(Some(id), refused_inflight(self.shared.table.retry_after()));
                 return None;
             }

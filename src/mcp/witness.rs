@@ -135,7 +135,7 @@ impl Account {
             steps: Default::default(),
         };
         let kept = kept.then(|| serde_json::to_string(arguments).expect("JSON is serialisable"));
-        Self { trail: trail.clone(), story: Arc::new(Story::begin()), entry, kept }
+        Self { trail: trail.clone(), story: Arc::new(Story::begin(entry.call_id.as_str().into())), entry, kept }
     }
 
     fn end(self, ending: &Ending, result: &mut CallResult) {

@@ -9,12 +9,14 @@ use ractor::{Actor, ActorRef};
 use thiserror::Error;
 
 use crate::actors::context::Context;
+use crate::actors::event_bus::EventBus;
 use crate::actors::message::{ControlActor, Refusal, RootMsg};
 use crate::actors::root_supervisor::RootSupervisor;
 use crate::actors::shared::{Keepers, Shared};
 use crate::actors::supervision_log::{Record, Server, SupervisionLog};
 use crate::actors::tool_table::{ToolEntry, ToolTable};
 use crate::config::Config;
+use crate::journal::{self, Journal};
 use crate::keyed::Keyed;
 use crate::policy::Rules;
 use crate::redact;
@@ -60,6 +62,7 @@ pub struct Runtime {
     /// The manifests that are not served, as far as that was known at the start.
     pub refused: Vec<Refused>,
     root: ActorRef<RootMsg>,
+    journal: Option<Journal>,
 }
 
 impl Runtime {
@@ -87,6 +90,7 @@ impl Runtime {
         let refused = std::mem::take(&mut catalogue.refused);
         let boot = uuid::Uuid::now_v7().to_string();
         let log = open_log(config, &boot)?;
+        let journal = open_journal(config, boot.clone(), log.bus());
         let server = Server {
             version: env!("CARGO_PKG_VERSION"),
             context_engine: config.context_engine,
@@ -110,7 +114,7 @@ impl Runtime {
         shared.table.iter().filter(|tool| !tool.loaded.is_described()).for_each(|tool| tool.loaded.begin());
         let (root, ended) = Actor::spawn(None, RootSupervisor, Arc::clone(&shared)).await?;
         escalate_with(ended, &shared);
-        Ok(Self { shared, refused, root })
+        Ok(Self { shared, refused, root, journal })
     }
 
     /// Takes the server down: no more calls, guests interrupted, workers gone (at most `patience`), actors stopped in
@@ -132,6 +136,16 @@ impl Runtime {
         shared.log.record(Record { count: Some(left as u64), ..Record::new("stopped", "root".into()) });
         shared.log.flush(STOP);
         shared.trail.flush(STOP);
+        shared.bus.close();
+        let shed = shared.bus.counts().shed;
+        if let [low, normal, critical] = shed
+            && shed != [0; 3]
+        {
+            tracing::warn!(low, normal, critical, "events were shed, as too many waited; have fewer classes journaled");
+        }
+        if let Some(journal) = self.journal {
+            journal.finish(STOP);
+        }
         left
     }
 }
@@ -211,12 +225,24 @@ pub fn rules(config: &Config) -> Result<Rules, Vec<String>> {
     Ok(rules)
 }
 
+/// The journal, if one is wanted. Without it the server serves as well.
+fn open_journal(config: &Config, boot: String, bus: &EventBus) -> Option<Journal> {
+    let policy = config.journal;
+    let (class, folder) = (policy.journaled?, config.state.clone());
+    let started = match folder {
+        Some(folder) => Journal::start(folder, boot, policy, bus.subscribe(class, journal::WAITING, None)),
+        None => Err(std::io::Error::other("there is no folder for it; choose one with --state-dir")),
+    };
+    started.inspect_err(|error| tracing::error!("no journal is kept: {error}")).ok()
+}
+
 fn open_log(config: &Config, boot: &str) -> Result<SupervisionLog, StartError> {
     let path = config.supervision_log.as_deref();
-    SupervisionLog::start(path, config.log_rotation, boot.to_owned()).map_err(|source| match path {
+    let log = SupervisionLog::start(path, config.log_rotation, boot.to_owned()).map_err(|source| match path {
         Some(path) => StartError::SupervisionLog { path: path.to_owned(), source },
         None => StartError::Thread(source),
-    })
+    })?;
+    Ok(log.announcing_on(EventBus::configured(&config.performance)))
 }
 
 #[cfg(test)]

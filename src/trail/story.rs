@@ -1,5 +1,6 @@
 //! What happens to one call on its way, noted by whoever has it in hand.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -77,14 +78,20 @@ fn is_zero(number: &u64) -> bool {
 /// See the module documentation. Shared by all who have the call in hand, one after the other.
 #[derive(Debug)]
 pub struct Story {
+    call_id: Arc<str>,
     began: Instant,
     steps: Mutex<Steps>,
 }
 
 impl Story {
-    /// Begins now.
-    pub fn begin() -> Self {
-        Self { began: Instant::now(), steps: Mutex::default() }
+    /// The story of the call of this name begins now.
+    pub fn begin(call_id: Arc<str>) -> Self {
+        Self { call_id, began: Instant::now(), steps: Mutex::default() }
+    }
+
+    /// The name of the call.
+    pub fn call_id(&self) -> Arc<str> {
+        Arc::clone(&self.call_id)
     }
 
     /// How long it has been going on.
@@ -123,7 +130,7 @@ mod tests {
 
     #[test]
     fn lines_of_a_guest_that_never_stops_are_counted_and_crowd_nothing_out() {
-        let story = Story::begin();
+        let story = Story::begin("call".into());
         story.note(Step::Queued { behind: 0 });
         (0..1000).for_each(|_| story.said("info", &"x".repeat(1000)));
         story.note(Step::Left { how: "returned".to_owned() });
@@ -135,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_guests_line_is_redacted_before_it_is_cut() {
-        let story = Story::begin();
+        let story = Story::begin("call".into());
         story.said("warn", &format!("{} ann@example.org", "x".repeat(LINE_BYTES - 5)));
         let steps = serde_json::to_string(&story.steps()).unwrap();
         assert!(!steps.contains("ann"), "{steps}");

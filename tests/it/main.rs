@@ -27,6 +27,7 @@ mod direct;
 mod drill;
 mod eof;
 mod eras;
+mod events;
 mod frames;
 mod fs_tools;
 mod fs_write;

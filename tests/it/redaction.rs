@@ -28,6 +28,13 @@ const FORMED: [&str; 9] = [
 /// Parts of the canaries that are a leak by themselves.
 const PARTS: [&str; 4] = ["mute", "hunter2hunter2", "ann.bee", "1111 1111"];
 
+/// All bytes of a database of the state folder, whatever SQLite has put where.
+fn kept(sandbox: &Sandbox, name: &str) -> String {
+    let files = ["", "-wal"].map(|suffix| sandbox.path(&format!("state/{name}{suffix}")));
+    let bytes: Vec<u8> = files.iter().flat_map(|file| std::fs::read(file).unwrap_or_default()).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn canaries() -> impl Iterator<Item = &'static str> {
     FORMED.into_iter().chain([REGISTERED])
 }
@@ -41,12 +48,14 @@ fn assert_no_canary(sink: &str, text: &str) {
 }
 
 #[test]
-fn no_secret_of_calls_guests_and_files_reaches_a_log_a_span_or_a_record() {
+fn no_secret_of_calls_guests_and_files_reaches_a_log_a_span_a_record_the_trail_or_the_journal() {
     let (sandbox, collector) = (Sandbox::new(), Collector::start());
     sandbox.prebuilt_tool("probe", "probe", json!({}));
     sandbox.write("tools/ann.bee@mail.example.org.json", r#"{"sk-ant-api03-abcdefghijklmnopqrstuvwxyz": 1}"#);
+    sandbox.write("config.json", r#"{"audit": {"calls": "all"}, "events": {"journal": "all"}}"#);
     let mut server = sandbox.server();
     server.args(["--supervision-log".as_ref(), sandbox.path(LOG).as_os_str()]);
+    server.arg("--config").arg(sandbox.path("config.json")).arg("--state-dir").arg(sandbox.path("state"));
     let mut client =
         collector.attach(&mut server).env("NURONES_LOG", "debug").env("DB_PASSWORD", REGISTERED).start_session();
     for canary in canaries() {
@@ -74,7 +83,16 @@ fn no_secret_of_calls_guests_and_files_reaches_a_log_a_span_or_a_record() {
     );
     assert!(spans.len() >= 6 * FORMED.len() && records.contains("call_faulted"));
     let spans = format!("{spans:#?}");
-    for (sink, text) in [("standard error", &stderr), ("a span", &spans), ("a record", &records)] {
+    let (trail, journal) = (kept(&sandbox, "audit.db"), kept(&sandbox, "events.db"));
+    assert!(trail.contains("call_id") && journal.contains("call_finished"), "{trail:.2000}\n{journal:.2000}");
+    let sinks = [
+        ("standard error", &stderr),
+        ("a span", &spans),
+        ("a record", &records),
+        ("the audit trail", &trail),
+        ("the journal", &journal),
+    ];
+    for (sink, text) in sinks {
         assert_no_canary(sink, text);
         assert!(text.contains("[redacted:email]"), "{sink} has none of them at all");
     }

@@ -408,6 +408,11 @@ impl Client {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Waits for the end: how the process ended, whatever it was about to write.
+    pub fn status(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+
     /// Waits for the end without closing the input: what else was written, and how the process ended.
     pub fn ended(&mut self) -> (Vec<Value>, ExitStatus) {
         let status = wait(&mut self.child);

@@ -15,11 +15,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::Level;
 
 use super::Record;
+use super::event;
 use super::file::LogFile;
 use super::joined_faults::JoinedFaults;
 use super::line::{Stamp, render};
 use super::words::{Words, tell};
+use crate::actors::event_bus::EventBus;
 use crate::config::LogRotation;
+use crate::events::Event;
 use crate::failpoint::points;
 use crate::redact;
 
@@ -37,6 +40,7 @@ enum Command {
 pub struct SupervisionLog {
     queue: Sender<Command>,
     dropped: Arc<AtomicU64>,
+    bus: EventBus,
 }
 
 impl SupervisionLog {
@@ -51,11 +55,34 @@ impl SupervisionLog {
         let dropped = Arc::new(AtomicU64::new(0));
         let writer = Writer::new(file, boot, Arc::clone(&dropped));
         std::thread::Builder::new().name("supervision-log".to_owned()).spawn(move || writer.run(&receiver))?;
-        Ok(Self { queue, dropped })
+        Ok(Self { queue, dropped, bus: EventBus::default() })
+    }
+
+    /// Says on `bus`, too, what is recorded from now on.
+    #[must_use]
+    pub fn announcing_on(self, bus: EventBus) -> Self {
+        Self { bus, ..self }
+    }
+
+    /// Where it is said, too, what is recorded.
+    pub fn bus(&self) -> &EventBus {
+        &self.bus
     }
 
     /// Writes `record` soon, or counts it as dropped.
     pub fn record(&self, record: Record) {
+        self.record_following(record, None);
+    }
+
+    /// As [`SupervisionLog::record`], of what followed from the event `cause`. Returns the event's id.
+    pub fn record_following(&self, record: Record, cause: Option<u64>) -> Option<u64> {
+        let wanted = self.bus.wants(event::class(&record));
+        let id = wanted.then(|| self.bus.publish(Event { causation_id: cause, ..event::of(&record) })).flatten();
+        self.write_soon(record);
+        id
+    }
+
+    fn write_soon(&self, record: Record) {
         let _ = points::SLOW_RECORD.hit();
         if self.queue.try_send(Command::Record(Box::new(record))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);

@@ -9,8 +9,12 @@ use super::allow::AllowedDir;
 use super::defaults;
 use super::file::{ConfigFile, project_root, read_object};
 use super::redaction::Redaction;
-use super::settings::{AuditMode, AuditPolicy, CodelPolicy, Compiling, KeyPolicy, LogRotation, Performance, Shutdown};
+use super::settings::{
+    AuditMode, AuditPolicy, CodelPolicy, Compiling, JournalPolicy, KeyPolicy, LogRotation, Performance, Retention,
+    Shutdown,
+};
 use super::supervision::SupervisionPolicy;
+use crate::events::Class;
 use crate::frame::FrameDefaults;
 use crate::wasi::catalogue::ManifestFolder;
 use crate::wasi::sandbox::{Grant, Policy};
@@ -24,6 +28,7 @@ pub const VARIABLES: &[&str] = &[
     "NURONES_USER",
     "NURONES_CACHE_DIR",
     "NURONES_STATE_DIR",
+    "NURONES_EVENTS_JOURNAL",
     "FS_ALLOWLIST",
     "CONTEXT_ENGINE",
 ];
@@ -80,6 +85,8 @@ pub struct Config {
     pub keyed: KeyPolicy,
     /// Which calls are written down.
     pub audit: AuditPolicy,
+    /// Which events outlive the server.
+    pub journal: JournalPolicy,
     /// How modules are compiled.
     pub compiling: Compiling,
     /// What is taken out of logs, spans and records.
@@ -167,6 +174,7 @@ impl Resolver<'_> {
                 entries: file.audit_entries.unwrap_or(defaults::AUDIT_ENTRIES),
                 age: file.audit_days.map_or(defaults::AUDIT_AGE, |days| Duration::from_secs(days * 86_400)),
             },
+            journal: self.journal(&file),
             compiling: Compiling {
                 cache: self.cache_folder(flags, &file, &root),
                 cache_bytes: file.cache_mb.map_or(defaults::CACHE_BYTES, |mb| mb << 20),
@@ -276,6 +284,30 @@ impl Resolver<'_> {
         absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home)))
     }
 
+    fn journal(&mut self, file: &ConfigFile) -> JournalPolicy {
+        let from_env = self.env("NURONES_EVENTS_JOURNAL").map(|said| ("NURONES_EVENTS_JOURNAL", said));
+        let said = from_env.or_else(|| file.journal.clone().map(|said| ("config file, `events.journal`", said)));
+        let journaled = match said.as_ref().map(|(source, said)| (source, said.as_str())) {
+            None => defaults::JOURNALED,
+            Some((_, "off")) => None,
+            Some((_, "critical")) => Some(Class::Critical),
+            Some((_, "all")) => Some(Class::Low),
+            Some((source, other)) => {
+                self.mistakes.push(format!("{source}: must be off, critical or all, not `{other}`"));
+                None
+            }
+        };
+        JournalPolicy {
+            journaled,
+            fsync: file.fsync.unwrap_or_default(),
+            keep: Retention {
+                rows: file.journal_rows.unwrap_or(defaults::JOURNAL_ROWS),
+                age: file.journal_age.unwrap_or(defaults::JOURNAL_AGE),
+                bytes: file.journal_mb.map_or(defaults::JOURNAL_BYTES, |mb| mb << 20),
+            },
+        }
+    }
+
     fn context_engine(&mut self, flags: &Flags, file: &ConfigFile) -> bool {
         let said = flags
             .context_engine
@@ -318,7 +350,7 @@ impl Resolver<'_> {
         };
         Performance {
             max_inflight: max_inflight.map_or(defaults::MAX_INFLIGHT, |number| number as usize),
-            batch_size: file.batch_size.map_or(64, |number| number as usize),
+            batch_size: file.batch_size.map_or(defaults::BATCH_SIZE, |number| number as usize),
             queue_watermark: file.queue_watermark.unwrap_or(defaults::QUEUE_WATERMARK),
             codel: Some(file.codel_interval.unwrap_or(defaults::CODEL_INTERVAL))
                 .filter(|interval| !interval.is_zero())
