@@ -19,6 +19,7 @@
 //! - [`wasi`]: the sandbox; what a guest may see and use. Knows no MCP.
 //! - [`actors`]: supervisors, lanes, workers. Knows no JSON-RPC.
 //! - [`policy`]: who may call which tool, and what that may reach.
+//! - [`pins`]: what tools were accepted as, and whose modules are trusted; below `wasi`, which goes by it.
 //! - [`mcp`]: the protocol over stdio.
 //! - [`redact`]: what must not leave the process is taken out of everything but answers. Pure; below all others.
 //! - [`frame`]: the ContextFrame, what a call is bound to. [`fields`]: JSON objects read with all their mistakes.
@@ -52,6 +53,7 @@ pub mod journal;
 pub mod keyed;
 pub mod load;
 pub mod mcp;
+pub mod pins;
 pub mod policy;
 pub mod private_folder;
 pub mod redact;

@@ -14,7 +14,8 @@ pub enum Exit {
     /// 0: done.
     Done,
     /// 1: the tool failed (`call`), a manifest was refused (`tools`, `validate`), a rule is broken (`log check`), a drill
-    /// failed (`drill`), a call is denied (`policy explain`), a tool lacks something (`policy check`), the client sent a
+    /// failed (`drill`), a call is denied (`policy explain`), a tool lacks something (`policy check`), tools are not what
+    /// the lock says (`lock`), the client sent a
     /// line without end, or calls were lost (`nurones-load`).
     Failed,
     /// 2: what was asserted of a measurement does not hold (`nurones-load --assert`).

@@ -11,12 +11,15 @@ pub mod exit;
 mod explain;
 mod folder_copy;
 pub mod interruption;
+mod lock;
 mod log;
 mod own_tool;
 mod policy;
 mod replay;
 mod serve;
+mod sign;
 mod tools;
+mod trust;
 mod validate;
 
 use std::env::VarError;
@@ -56,6 +59,7 @@ Examples:
   nurones-mcp policy explain --tool fs.write --user guest --config .mcp/config.json
   nurones-mcp explain CALL_ID --config F            the story of one audited call
   nurones-mcp events --type child_exited            what happened, if a journal is kept
+  nurones-mcp lock --config .mcp/config.json         write down what every tool is; later, `lock accept TOOL`
   nurones-mcp log check FILE                        whether a supervision log keeps its rules
 
 Environment (a flag wins over it, it wins over the config file):
@@ -72,7 +76,8 @@ Environment (a flag wins over it, it wins over the config file):
 Exit codes:
   0 done   1 the tool failed (call), a manifest was refused (tools, validate), a rule is broken (log check),
     a drill failed (drill), it is denied (policy explain), a tool lacks something (policy check), the journal has a
-    gap (events --check), the trail is broken (audit check), there is no such call (explain), it ended otherwise (replay)
+    gap (events --check), the trail is broken (audit check), there is no such call (explain), it ended otherwise (replay),
+    tools are not what the lock says (lock)
   64 usage or configuration, a file that cannot be read (log)
   69 the call was refused   70 internal failure   74 the client closed its end too early
   128+N ended at once by a second signal N";
@@ -106,6 +111,9 @@ struct Options {
     /// Whether the context engine is on; recorded for now.
     #[arg(long, global = true, value_name = "on|off")]
     context_engine: Option<String>,
+    /// Go by what FILE says tools were accepted as (`nurones.lock` beside the config file, if there is one); `lock` writes it.
+    #[arg(long, global = true, value_name = "FILE")]
+    lock: Option<PathBuf>,
     /// Compile every module anew and keep nothing on disk.
     #[arg(long, global = true)]
     no_cache: bool,
@@ -122,6 +130,7 @@ impl Options {
             supervision_log: self.supervision_log,
             context_engine: self.context_engine,
             state_dir: self.state_dir,
+            lock: self.lock,
             no_cache: self.no_cache,
         };
         let cwd = std::env::current_dir()
@@ -154,6 +163,12 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Show what happened, from the journal; also while servers run.
     Events(events::EventsArgs),
+    /// Write down what every tool is, so that one that changes is not served until somebody accepts it.
+    Lock(lock::LockArgs),
+    /// Sign a module or a manifest, or make a key to do that with.
+    Sign(sign::SignArgs),
+    /// Say whose signatures count.
+    Trust(trust::TrustArgs),
     /// Check a supervision log, or show what happened as a timeline.
     Log(log::LogArgs),
     /// Show a whole session: list, write, read, a denied escape, a crash and its repair, 10 s of 10,000 reads a second.
@@ -188,6 +203,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Demo) => return demo::run(),
         Some(Command::Compile) => return compile::run(),
         Some(Command::Log(args)) => return log::run(args),
+        Some(Command::Sign(args)) => return sign::run(args),
         _ => {}
     }
     let config_file = cli.options.config.clone().or_else(|| std::env::var_os("NURONES_CONFIG").map(PathBuf::from));
@@ -212,6 +228,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Explain(args)) => explain::run(&config, &args),
         Some(Command::Replay(args)) => replay::run(config, &args),
         Some(Command::Events(args)) => events::run(&config, &args),
+        Some(Command::Lock(args)) => lock::run(&config, &args),
+        Some(Command::Trust(args)) => trust::run(&config, &args),
+        Some(Command::Sign(args)) => sign::run(&args),
         Some(Command::Drill(args)) => drill::run(&config, config_file.as_deref(), args),
         Some(Command::Demo) => demo::run(),
         Some(Command::Compile) => compile::run(),

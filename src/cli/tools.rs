@@ -36,7 +36,13 @@ async fn report(config: &Config, args: &ToolsArgs) -> Exit {
         Ok(loader) => loader,
         Err(exit) => return exit,
     };
-    let catalogue = Catalogue::read(&loader, &config.manifest_folders);
+    let catalogue = match runtime::catalogue(config, &loader) {
+        Ok(catalogue) => catalogue,
+        Err(mistakes) => {
+            mistakes.iter().for_each(|mistake| complain(mistake));
+            return Exit::Usage;
+        }
+    };
     catalogue.load_all().await;
     let text = if args.json { as_json(&catalogue) } else { as_text(config, &catalogue) };
     if print(text.as_bytes()).is_err() {

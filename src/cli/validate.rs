@@ -73,7 +73,7 @@ async fn check(loader: &Arc<Loader>, file: &Path) -> Checked {
 }
 
 /// Where the relative entry of a manifest starts, as a server would have it that is given its folder or its project.
-fn root_of(manifest: &Path) -> PathBuf {
+pub(super) fn root_of(manifest: &Path) -> PathBuf {
     let folder = manifest.parent().unwrap_or(Path::new("/"));
     match folder.parent() {
         Some(mcp) if folder.ends_with(".mcp/tools") => mcp.parent().unwrap_or(mcp).to_owned(),
@@ -125,6 +125,7 @@ impl Checked {
         }
         let Ok(inspection) = &self.outcome else { return facts };
         facts.extend(inspection.bytes.map(|bytes| ("size", format!("{bytes} bytes"))));
+        facts.extend(inspection.sha256.map(|sha256| ("sha256", sha256.to_string())));
         if let Some(anatomy) = &inspection.anatomy {
             facts.push(("kind", anatomy.kind.to_string()));
             facts.push(("imports", listed(&anatomy.imports)));
@@ -170,6 +171,7 @@ impl Checked {
         }
         let Ok(inspection) = &self.outcome else { return report };
         report["bytes"] = inspection.bytes.into();
+        report["sha256"] = inspection.sha256.map(|sha256| sha256.to_string()).into();
         if let Some(anatomy) = &inspection.anatomy {
             report["kind"] = anatomy.kind.words().into();
             report["imports"] = anatomy.imports.clone().into();

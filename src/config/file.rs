@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::allow::AllowedDir;
+use super::pinning::RequireSignatures;
 use super::redaction::Redaction;
 use super::settings::{AuditMode, Fsync};
 use super::supervision::SupervisionPolicy;
@@ -53,6 +54,9 @@ pub struct ConfigFile {
     pub cache_mb: Option<u64>,
     pub compile_deadline: Option<Duration>,
     pub redaction: Redaction,
+    pub lock: Option<PathBuf>,
+    pub require_signatures: RequireSignatures,
+    pub keys_file: Option<PathBuf>,
 }
 
 /// The project root of a config file: the folder that holds `.mcp/`, or the file's own folder when it lies elsewhere.
@@ -167,6 +171,12 @@ impl ConfigFile {
             file.interrupt = millis(shutdown, "interruptMs");
             shutdown.refuse_unknown();
         });
+        file.lock = fields.string("lock").map(PathBuf::from);
+        fields.nested("signatures", |signatures| {
+            file.require_signatures = read_require(signatures);
+            file.keys_file = signatures.string("keys").map(PathBuf::from);
+            signatures.refuse_unknown();
+        });
         file.redaction = fields.nested("redaction", Redaction::read).unwrap_or_default();
         fields.nested("cache", |cache| {
             file.cache = cache.boolean("enabled");
@@ -198,6 +208,18 @@ fn read_fsync(fields: &mut Fields<'_>) -> Option<Fsync> {
         other => {
             fields.mistake("fsync", format!("must be never, batch or always, not `{other}`"));
             None
+        }
+    }
+}
+
+fn read_require(fields: &mut Fields<'_>) -> RequireSignatures {
+    match fields.string("require") {
+        None | Some("off") => RequireSignatures::Off,
+        Some("warn") => RequireSignatures::Warn,
+        Some("all") => RequireSignatures::All,
+        Some(other) => {
+            fields.mistake("require", format!(r#"must be "off", "warn" or "all", not "{other}""#));
+            RequireSignatures::All
         }
     }
 }

@@ -10,12 +10,14 @@ mod access;
 pub mod allow;
 pub mod defaults;
 mod file;
+mod pinning;
 pub mod redaction;
 mod resolve;
 mod settings;
 mod supervision;
 
 pub use access::{Access, PolicySource};
+pub use pinning::{Pinning, RequireSignatures};
 pub use resolve::{Config, ConfigError, Flags, VARIABLES};
 pub use settings::{
     AuditMode, AuditPolicy, CodelPolicy, Compiling, Fsync, JournalPolicy, KeyPolicy, LogRotation, Performance,

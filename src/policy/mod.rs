@@ -32,7 +32,7 @@ pub use place::RuleRef;
 pub use reach::Reach;
 pub use rights::Rights;
 pub use rules::Rules;
-pub use tool_rule::ToolRule;
+pub use tool_rule::{ToolRule, above};
 
 #[cfg(test)]
 mod tests;

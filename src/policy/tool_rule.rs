@@ -31,7 +31,7 @@ impl Surroundings<'_> {
 }
 
 /// The grants of `allowed` that `path` lies in, by its name or in truth.
-pub(super) fn above<'a>(allowed: &'a Policy, path: &Path) -> impl Iterator<Item = &'a Grant> {
+pub fn above<'a>(allowed: &'a Policy, path: &Path) -> impl Iterator<Item = &'a Grant> {
     let canonical = path.canonicalize();
     // Whoever can replace a link, or the folder it lies in, need not touch what it leads to.
     let folder = path.parent().and_then(|folder| folder.canonicalize().ok());

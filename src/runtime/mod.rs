@@ -1,5 +1,6 @@
 //! The server as a whole: built in order, taken down in reverse.
 
+mod pinned;
 mod refusals;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::wasi::catalogue::{Catalogue, Refused};
 use crate::wasi::compiler::{CompileIn, Compiler};
 use crate::wasi::engine::Engine;
 use crate::wasi::loader::Loader;
+pub use pinned::{catalogue, pins, pins_but_the_lock, rewritable};
 
 /// How long the actors may take to stop once their workers are gone.
 const STOP: Duration = Duration::from_millis(500);
@@ -39,6 +41,9 @@ pub enum StartError {
     /// The rules of who may do what have mistakes; one a line.
     #[error("{}", .0.join("\n"))]
     Rules(Vec<String>),
+    /// What tools are measured by cannot be gone by; one mistake a line.
+    #[error("{}", .0.join("\n"))]
+    Pins(Vec<String>),
     /// The supervision log cannot be opened.
     #[error("cannot open the supervision log {}: {source}; create its folder or choose another file", path.display())]
     SupervisionLog {
@@ -73,7 +78,7 @@ impl Runtime {
     /// See [`StartError`]. A tool that cannot be served is no error: it is in [`Runtime::refused`].
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let loader = loader(config, CompileIn::own_process())?;
-        let catalogue = Catalogue::read(&loader, &config.manifest_folders);
+        let catalogue = catalogue(config, &loader).map_err(StartError::Pins)?;
         Self::start_with(config, loader, catalogue).await
     }
 
@@ -87,6 +92,9 @@ impl Runtime {
         mut catalogue: Catalogue,
     ) -> Result<Self, StartError> {
         let rules = Arc::new(rules(config).map_err(StartError::Rules)?);
+        if let Some(problem) = pinned::trail_within_reach(config) {
+            return Err(StartError::Rules(vec![problem]));
+        }
         let refused = std::mem::take(&mut catalogue.refused);
         let boot = uuid::Uuid::now_v7().to_string();
         let log = open_log(config, &boot)?;

@@ -12,7 +12,8 @@ pub fn watch(shared: &Arc<Shared>) {
     let shared = Arc::downgrade(shared);
     tokio::spawn(async move {
         let mut said = std::collections::BTreeSet::new();
-        while changes.changed().await.is_ok() {
+        loop {
+            // Before the first change too: some are known from the start.
             let Some(shared) = shared.upgrade() else { return };
             for tool in shared.table.iter() {
                 let Some(refusal) = tool.loaded.refusal() else { continue };
@@ -24,6 +25,10 @@ pub fn watch(shared: &Arc<Shared>) {
                         ..Record::new("tool_refused", format!("root/tools/{}", tool.published).into())
                     });
                 }
+            }
+            drop(shared);
+            if changes.changed().await.is_err() {
+                return;
             }
         }
     });

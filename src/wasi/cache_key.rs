@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
+use crate::pins::Fingerprint;
+
 /// SHA-256 of a module together with the engine's version, settings and machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CacheKey([u8; 32]);
@@ -12,8 +14,16 @@ pub struct CacheKey([u8; 32]);
 impl CacheKey {
     /// The key of `module` compiled by `engine`.
     pub fn new(engine: &wasmtime::Engine, module: &[u8]) -> Self {
-        let mut digest = Sha256::new();
-        digest.update(module);
+        Self::continuing(engine, Sha256::new_with_prefix(module))
+    }
+
+    /// The same, with the fingerprint of the module alone; its bytes are gone through once.
+    pub fn with_fingerprint(engine: &wasmtime::Engine, module: &[u8]) -> (Self, Fingerprint) {
+        let digest = Sha256::new_with_prefix(module);
+        (Self::continuing(engine, digest.clone()), Fingerprint::from(digest))
+    }
+
+    fn continuing(engine: &wasmtime::Engine, mut digest: Sha256) -> Self {
         // Two releases of ours may link tools differently with the same wasmtime.
         digest.update(env!("CARGO_PKG_VERSION"));
         let mut compatibility = Feed(digest);

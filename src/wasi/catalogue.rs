@@ -13,6 +13,8 @@ use super::lazy_tool::LazyTool;
 use super::loader::Loader;
 use super::manifest::{Entry, Manifest, published_name};
 use super::sightings::Sightings;
+use super::vetting;
+use crate::pins::Pins;
 
 /// A tool inside the binary.
 struct Embedded {
@@ -66,16 +68,34 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads the embedded tools and all of `folders`.
+    /// Reads the embedded tools and all of `folders`, as if everything in them had been accepted.
     pub fn read(loader: &Arc<Loader>, folders: &[ManifestFolder]) -> Self {
+        Self::read_pinned(loader, folders, &Pins::default())
+    }
+
+    /// Reads the embedded tools and all of `folders`. What `pins` does not accept is there, and refused.
+    pub fn read_pinned(loader: &Arc<Loader>, folders: &[ManifestFolder], pins: &Pins) -> Self {
+        Self::read_with(loader, folders, pins, pins.are_any())
+    }
+
+    /// The same with the fingerprint of every module, for whoever writes a lock.
+    pub fn read_locking(loader: &Arc<Loader>, folders: &[ManifestFolder], pins: &Pins) -> Self {
+        Self::read_with(loader, folders, pins, true)
+    }
+
+    fn read_with(loader: &Arc<Loader>, folders: &[ManifestFolder], pins: &Pins, with_fingerprints: bool) -> Self {
         let mut catalogue = Self::default();
         let own = EMBEDDED.iter().map(|tool| (tool.module, tool.description())).collect();
         let manifests = gather(folders, &mut catalogue.refused);
-        let mut sightings = Sightings::new(loader, own, &manifests);
+        let with_fingerprints = with_fingerprints || manifests.values().any(|manifest| manifest.sha256.is_some());
+        let mut sightings = Sightings::new(loader, own, &manifests, with_fingerprints);
         for manifest in manifests.into_values() {
             let source = manifest.source.clone();
-            match sightings.of(&manifest).map(|sighting| LazyTool::new(loader, manifest, sighting)) {
-                Ok(tool) => catalogue.tools.push(Arc::new(tool)),
+            match sightings.of(&manifest) {
+                Ok(sighting) => catalogue.tools.push(Arc::new(match vetting::vet(&manifest, &sighting, pins) {
+                    Ok(accepted) => LazyTool::new(loader, manifest, sighting, accepted),
+                    Err(why) => LazyTool::refused(loader, manifest, sighting, why),
+                })),
                 Err(error) => catalogue.refused.push(Refused { source, error }),
             }
         }

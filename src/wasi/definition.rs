@@ -15,6 +15,7 @@ use super::manifest::{Manifest, Permissions};
 use super::schema::{self, LazyValidator};
 use super::store::{Sandbox, ToolState};
 use super::warm::WarmInstance;
+use crate::pins::{Annotations, Face};
 
 /// Time a tool has to describe itself, instantiation included.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(1);
@@ -124,6 +125,35 @@ impl Definition {
             destructive: said.destructive && permissions.write,
             idempotent: said.idempotent,
             open_world: said.open_world,
+        }
+    }
+
+    /// What clients saw when it was accepted, and are to see again.
+    pub fn accepted(face: &Face) -> Self {
+        let input_schema = Arc::new(face.input_schema.clone());
+        Self {
+            description: face.description.clone(),
+            validator: LazyValidator::new(Arc::clone(&input_schema)),
+            input_schema,
+            read_only: face.annotations.read_only_hint,
+            destructive: face.annotations.destructive_hint,
+            idempotent: face.annotations.idempotent_hint,
+            open_world: face.annotations.open_world_hint,
+        }
+    }
+
+    /// What clients see of it under its published name.
+    pub fn face(&self, published: String) -> Face {
+        Face {
+            name: published,
+            description: self.description.clone(),
+            input_schema: Map::clone(&self.input_schema),
+            annotations: Annotations {
+                read_only_hint: self.read_only,
+                destructive_hint: self.destructive,
+                idempotent_hint: self.idempotent,
+                open_world_hint: self.open_world,
+            },
         }
     }
 }

@@ -64,6 +64,9 @@ pub enum LoadError {
     /// The compiler could not do its work, which is not the module's fault; it may succeed another time.
     #[error("it could not be compiled just now: {0}")]
     NotNow(String),
+    /// It is not what was accepted, or not from whom that is.
+    #[error("{0}")]
+    Pinned(String),
     /// The tool's own `describe` failed.
     #[error("the tool failed while describing itself: {0}")]
     Describe(Fault),

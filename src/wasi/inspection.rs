@@ -13,7 +13,9 @@ use super::guest::{Guest, GuestKind};
 use super::loader::{self, Loader};
 use super::manifest::Manifest;
 use super::store::Sandbox;
+use super::vetting;
 use super::warm::WarmInstance;
+use crate::pins::Fingerprint;
 
 /// Instances built, and calls made, for one timing; the median counts.
 const ROUNDS: usize = 21;
@@ -26,6 +28,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub struct Inspection {
     /// Size of the module, if it can be read.
     pub bytes: Option<usize>,
+    /// Its SHA-256.
+    pub sha256: Option<Fingerprint>,
     /// Its imports and exports, if they can be read.
     pub anatomy: Option<Anatomy>,
     /// What came of compiling and trying it.
@@ -59,18 +63,20 @@ impl Inspection {
     pub async fn of(loader: &Arc<Loader>, manifest: &Manifest) -> Self {
         let module = match loader::read_module(manifest) {
             Ok(module) => module,
-            Err(error) => return Self { bytes: None, anatomy: None, verdict: Err(error) },
+            Err(error) => return Self { bytes: None, sha256: None, anatomy: None, verdict: Err(error) },
         };
-        let bytes = Some(module.len());
+        let (bytes, fingerprint) = (Some(module.len()), Fingerprint::of(&module));
+        let sha256 = Some(fingerprint);
         let anatomy = match Anatomy::read(&module) {
             Ok(anatomy) => anatomy,
-            Err(error) => return Self { bytes, anatomy: None, verdict: Err(error) },
+            Err(error) => return Self { bytes, sha256, anatomy: None, verdict: Err(error) },
         };
-        let verdict = match anatomy.screen(&loader.engine, &module) {
+        let fit = vetting::as_wanted(manifest, &fingerprint).and_then(|()| anatomy.screen(&loader.engine, &module));
+        let verdict = match fit {
             Ok(()) => try_out(loader, manifest, module.into_owned()).await,
             Err(error) => Err(error),
         };
-        Self { bytes, anatomy: Some(anatomy), verdict }
+        Self { bytes, sha256, anatomy: Some(anatomy), verdict }
     }
 }
 

@@ -14,6 +14,8 @@ use super::guest::{Guest, GuestKind};
 use super::loader::{self, Loader};
 use super::manifest::{Isolation, Manifest};
 use super::sightings::Sighting;
+use super::vetting;
+use crate::pins::{Face, Fingerprint};
 
 /// See the module documentation.
 pub struct LazyTool {
@@ -23,12 +25,16 @@ pub struct LazyTool {
     pub kind: GuestKind,
     /// Whether its code is one of the embedded guests, which may do file operations on the worker's own thread.
     pub trusted_io: bool,
+    /// Its module's own, if tools are told apart by it.
+    pub fingerprint: Option<Fingerprint>,
     loader: Arc<Loader>,
     /// The module's key at the start; embedded modules do not change.
     key: Option<CacheKey>,
     /// What can be said before a tool that nobody has asked yet has been asked.
     provisional: Option<Definition>,
     described: OnceLock<Definition>,
+    /// What clients saw when it was accepted. What it says of itself must come to the same.
+    accepted: Option<Face>,
     begun: AtomicBool,
     /// Cancelled once somebody waits for the guest.
     wanted: CancellationToken,
@@ -47,11 +53,15 @@ pub enum NotReady<'a> {
 }
 
 impl LazyTool {
-    /// The tool that `manifest` makes of the module of this sighting.
-    pub fn new(loader: &Arc<Loader>, manifest: Manifest, sighting: Sighting) -> Self {
-        let Sighting { kind, is_own, key, said } = sighting;
-        let is_described = said.is_some() || kind == GuestKind::Command;
-        let definition = Definition::new(&manifest, said);
+    /// The tool that `manifest` makes of the module of this sighting; `accepted` as that, if there is a lock.
+    pub fn new(loader: &Arc<Loader>, manifest: Manifest, sighting: Sighting, accepted: Option<Face>) -> Self {
+        let is_described = sighting.is_described();
+        let Sighting { kind, is_own, key, fingerprint, said } = sighting;
+        let definition = match &accepted {
+            // Nothing is shown of it that was not accepted, not even until it has been asked.
+            Some(face) if !is_described => Definition::accepted(face),
+            _ => Definition::new(&manifest, said),
+        };
         let (described, provisional) = match is_described {
             true => (OnceLock::from(definition), None),
             false => (OnceLock::new(), Some(definition)),
@@ -60,14 +70,26 @@ impl LazyTool {
             trusted_io: is_own,
             manifest,
             kind,
+            fingerprint,
             loader: Arc::clone(loader),
             key,
             provisional,
             described,
+            accepted,
             begun: AtomicBool::new(false),
             wanted: CancellationToken::new(),
             gave_up: Notify::new(),
             guest: SetOnce::new(),
+        }
+    }
+
+    /// The same, if it is known from the start that it cannot be served: nothing of it is compiled, and whoever calls it is
+    /// told why.
+    pub fn refused(loader: &Arc<Loader>, manifest: Manifest, sighting: Sighting, why: LoadError) -> Self {
+        Self {
+            begun: AtomicBool::new(true),
+            guest: SetOnce::new_with(Some(Err(why))),
+            ..Self::new(loader, manifest, sighting, None)
         }
     }
 
@@ -145,14 +167,18 @@ impl LazyTool {
     }
 
     fn settle(&self, loaded: Result<loader::Described, LoadError>) {
-        let settled = loaded.map(|(guest, definition)| {
+        let settled = loaded.and_then(|(guest, definition)| {
             if let Some(definition) = definition {
+                if let Some(accepted) = &self.accepted {
+                    vetting::same_face(accepted, &definition.face(self.manifest.published_name()))?;
+                }
                 // Set once: by the only task that loads.
                 let _ = self.described.set(definition);
             }
-            guest
+            Ok(guest)
         });
-        let changed = settled.is_err() || self.provisional.is_some();
+        // What was accepted was in the list all along.
+        let changed = settled.is_err() || self.provisional.is_some() && self.accepted.is_none();
         // Set once: by the only task that loads.
         let _ = self.guest.set(settled);
         if changed {

@@ -14,6 +14,7 @@ use super::limits::{Limits, Reuse};
 use super::regular_file;
 use crate::config::{RestartKind, defaults};
 use crate::fields::Fields;
+use crate::pins::Fingerprint;
 
 /// The oldest manifest version that is accepted: 1.1.0 is the first that declares permissions.
 const OLDEST_VERSION: Version = Version::new(1, 1, 0);
@@ -102,6 +103,8 @@ pub struct Manifest {
     pub version: Version,
     /// The module.
     pub entry: Entry,
+    /// What its module must be.
+    pub sha256: Option<Fingerprint>,
     /// What the tool may do.
     pub permissions: Permissions,
     /// Replaces the description the tool gives of itself.
@@ -179,6 +182,7 @@ fn read_fields(fields: &mut Fields<'_>, source: &Path, root: &Path) -> Option<Ma
     let name = read_name(fields);
     let version = read_version(fields);
     let entry = read_entry(fields, root);
+    let sha256 = read_sha256(fields);
     let permissions = read_permissions(fields);
     let description = fields.string("description").map(str::to_owned);
     let input_schema = read_schema(fields);
@@ -196,6 +200,7 @@ fn read_fields(fields: &mut Fields<'_>, source: &Path, root: &Path) -> Option<Ma
         name: name?,
         version: version?,
         entry: entry?,
+        sha256,
         permissions: permissions?,
         description,
         input_schema,
@@ -248,6 +253,15 @@ fn read_entry(fields: &mut Fields<'_>, root: &Path) -> Option<Entry> {
         return None;
     }
     Some(Entry::File(root.join(path)))
+}
+
+fn read_sha256(fields: &mut Fields<'_>) -> Option<Fingerprint> {
+    let text = fields.string("sha256")?;
+    let sha256 = Fingerprint::parse(text);
+    if sha256.is_none() {
+        fields.mistake("sha256", "must be the module's SHA-256, 64 hexadecimal digits; `sha256sum FILE` prints it");
+    }
+    sha256
 }
 
 fn read_permissions(fields: &mut Fields<'_>) -> Option<Permissions> {

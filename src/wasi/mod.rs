@@ -44,4 +44,5 @@ pub mod schema;
 mod shared_module;
 pub mod sightings;
 pub mod store;
+pub mod vetting;
 pub mod warm;

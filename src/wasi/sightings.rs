@@ -19,6 +19,7 @@ use super::limits::Limits;
 use super::loader::Loader;
 use super::manifest::{Entry, Manifest};
 use super::regular_file;
+use crate::pins::Fingerprint;
 
 /// Threads that read modules; more would only wait for the same disk.
 const MOST_THREADS: usize = 4;
@@ -35,8 +36,17 @@ pub struct Sighting {
     pub is_own: bool,
     /// The module's key; embedded modules do not change and have none here.
     pub key: Option<CacheKey>,
+    /// The module's own, if tools are told apart by it.
+    pub fingerprint: Option<Fingerprint>,
     /// What the tool says of itself, if that is known already.
     pub said: Option<Description>,
+}
+
+impl Sighting {
+    /// Whether it is known what the tool says of itself; a command says nothing.
+    pub fn is_described(&self) -> bool {
+        self.said.is_some() || self.kind == GuestKind::Command
+    }
 }
 
 /// See the module documentation.
@@ -45,6 +55,7 @@ pub struct Sightings<'a> {
     /// The modules inside this program, with what they say of themselves.
     own: Vec<(&'static [u8], Description)>,
     files: HashMap<PathBuf, Result<Sighting, LoadError>>,
+    with_fingerprints: bool,
     /// By module and limits: a few for each.
     said: HashMap<CacheKey, Vec<(Limits, Option<Description>)>>,
 }
@@ -53,11 +64,12 @@ pub struct Sightings<'a> {
 type Screened = Mutex<HashMap<CacheKey, Arc<OnceLock<Result<(), LoadError>>>>>;
 
 impl<'a> Sightings<'a> {
-    /// Reads the modules of `manifests`, on a few threads if there are many.
+    /// Reads the modules of `manifests`, on a few threads if there are many; `with_fingerprints` if somebody asks for those.
     pub fn new(
         loader: &'a Loader,
         own: Vec<(&'static [u8], Description)>,
         manifests: &BTreeMap<String, Manifest>,
+        with_fingerprints: bool,
     ) -> Self {
         let paths: BTreeSet<&Path> = manifests.values().filter_map(path_of).collect();
         let paths: Vec<&Path> = paths.into_iter().collect();
@@ -66,8 +78,8 @@ impl<'a> Sightings<'a> {
         let screened = Screened::default();
         let read = |share: &[&Path]| {
             let mut bytes = Vec::new();
-            let seen = share.iter().map(|path| (path.to_path_buf(), see(path, &mut bytes, loader, &own, &screened)));
-            seen.collect::<Vec<_>>()
+            let mut see = |path: &Path| see(path, &mut bytes, loader, &own, &screened, with_fingerprints);
+            share.iter().map(|path| (path.to_path_buf(), see(path))).collect::<Vec<_>>()
         };
         let files = std::thread::scope(|scope| {
             let mut shares = paths.chunks(share);
@@ -80,7 +92,7 @@ impl<'a> Sightings<'a> {
             }
             files
         });
-        Self { loader, own, files, said: HashMap::new() }
+        Self { loader, own, files, with_fingerprints, said: HashMap::new() }
     }
 
     /// What is known of the module of `manifest`, which was among those that were read.
@@ -89,7 +101,10 @@ impl<'a> Sightings<'a> {
     /// What is wrong with it, as far as that can be seen.
     pub fn of(&mut self, manifest: &Manifest) -> Result<Sighting, LoadError> {
         let mut sighting = match &manifest.entry {
-            Entry::Embedded(module) => look(module, &self.own)?,
+            Entry::Embedded(module) => {
+                let fingerprint = self.with_fingerprints.then(|| Fingerprint::of(module));
+                Sighting { fingerprint, ..look(module, &self.own)? }
+            }
             Entry::File(path) => self.files.get(path).expect("every file was read").clone()?,
         };
         if let (None, Some(key)) = (&sighting.said, &sighting.key) {
@@ -124,10 +139,17 @@ fn see(
     loader: &Loader,
     own: &[(&'static [u8], Description)],
     screened: &Screened,
+    with_fingerprint: bool,
 ) -> Result<Sighting, LoadError> {
     regular_file::read_into(path, MODULE_BYTES, bytes)?;
     let mut sighting = look(bytes, own)?;
-    let key = CacheKey::new(loader.engine.raw(), bytes);
+    let key = if with_fingerprint {
+        let (key, fingerprint) = CacheKey::with_fingerprint(loader.engine.raw(), bytes);
+        sighting.fingerprint = Some(fingerprint);
+        key
+    } else {
+        CacheKey::new(loader.engine.raw(), bytes)
+    };
     if !sighting.is_own && !loader.cache.has(&key) {
         let verdict = Arc::clone(screened.lock().entry(key).or_default());
         verdict.get_or_init(|| Anatomy::read(bytes)?.screen(&loader.engine, bytes)).clone()?;
@@ -139,5 +161,5 @@ fn see(
 fn look(module: &[u8], own: &[(&'static [u8], Description)]) -> Result<Sighting, LoadError> {
     let kind = GuestKind::of(module)?;
     let own = own.iter().find(|(bytes, _)| *bytes == module);
-    Ok(Sighting { kind, is_own: own.is_some(), key: None, said: own.map(|(_, said)| said.clone()) })
+    Ok(Sighting { kind, is_own: own.is_some(), key: None, fingerprint: None, said: own.map(|(_, said)| said.clone()) })
 }

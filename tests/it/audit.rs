@@ -294,3 +294,15 @@ fn a_trail_that_cannot_be_written_is_said_once_and_holds_nothing_up() {
     let said = client.all_it_said();
     assert_eq!(said.matches("calls cannot be audited just now").count(), 1, "{said}");
 }
+
+#[test]
+fn a_trail_that_tools_could_rewrite_is_refused() {
+    let sandbox = project(json!({"calls": "changes"}));
+    for folder in ["data", "data/not/there/yet"] {
+        let mut server = ServerCommand::bare();
+        server.arg("--config").arg(sandbox.path(".mcp/config.json")).arg("--state-dir").arg(sandbox.path(folder));
+        let refused = server.run("");
+        assert_ne!(refused.code(), 0, "{folder}");
+        assert!(refused.stderr.contains("tools may write: they could write it anew"), "{}", refused.stderr);
+    }
+}

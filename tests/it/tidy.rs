@@ -52,6 +52,10 @@ fn imports_flow_one_way() {
         ("src/policy", &["crate::mcp", "crate::actors", "crate::cli", "crate::runtime", "crate::server", "rmcp"]),
         ("src/events", &["crate::mcp", "crate::actors", "crate::cli", "crate::runtime", "crate::wasi", "rmcp"]),
         ("src/journal", &["crate::mcp", "crate::actors", "crate::cli", "crate::runtime", "crate::wasi", "rmcp"]),
+        (
+            "src/pins",
+            &["crate::mcp", "crate::actors", "crate::cli", "crate::runtime", "crate::wasi", "crate::policy", "rmcp"],
+        ),
         ("src/load", &["crate::", "rmcp"]),
         // A client of the server's process, that must not know what is inside.
         ("src/drill", &["crate::mcp", "crate::actors", "crate::wasi", "crate::cli", "crate::runtime", "rmcp"]),

@@ -8,6 +8,7 @@ use super::access::Access;
 use super::allow::AllowedDir;
 use super::defaults;
 use super::file::{ConfigFile, project_root, read_object};
+use super::pinning::Pinning;
 use super::redaction::Redaction;
 use super::settings::{
     AuditMode, AuditPolicy, CodelPolicy, Compiling, JournalPolicy, KeyPolicy, LogRotation, Performance, Retention,
@@ -52,6 +53,8 @@ pub struct Flags {
     pub context_engine: Option<String>,
     /// `--state-dir DIR`.
     pub state_dir: Option<PathBuf>,
+    /// `--lock FILE`.
+    pub lock: Option<PathBuf>,
     /// `--no-cache`.
     pub no_cache: bool,
 }
@@ -91,6 +94,8 @@ pub struct Config {
     pub compiling: Compiling,
     /// What is taken out of logs, spans and records.
     pub redaction: Redaction,
+    /// What tools were accepted as, and whose modules are trusted.
+    pub pinning: Pinning,
 }
 
 /// Everything that is wrong with the configuration, one line each.
@@ -139,6 +144,7 @@ impl Resolver<'_> {
         access.decisive.extend(manifest_folders.iter().map(|folder| folder.folder.clone()));
         let frame_defaults = self.frame_defaults(path.as_deref());
         self.mistakes.extend(file.redaction.problems(self.env));
+        let state = self.state_folder(flags, &file, &root);
         Config {
             redaction: file.redaction.clone(),
             policy: self.policy(flags, file.allow.as_deref(), &root),
@@ -162,7 +168,8 @@ impl Resolver<'_> {
                 drain: file.drain.unwrap_or(defaults::DRAIN),
                 interrupt: file.interrupt.unwrap_or(defaults::INTERRUPT),
             },
-            state: self.state_folder(flags, &file, &root),
+            pinning: self.pinning(flags, &file, path.as_deref(), &root, state.as_deref()),
+            state,
             keyed: KeyPolicy {
                 ttl: file.key_ttl.unwrap_or(defaults::KEY_TTL),
                 keys: file.keys.unwrap_or(defaults::KEYS),
@@ -276,6 +283,26 @@ impl Resolver<'_> {
         said.map(|folder| self.cwd.join(folder))
             .or_else(|| file.state.as_ref().map(|folder| root.join(folder)))
             .or_else(|| self.users_folder("XDG_STATE_HOME", ".local/state").map(|state| state.join("nurones-mcp")))
+    }
+
+    fn pinning(
+        &self,
+        flags: &Flags,
+        file: &ConfigFile,
+        config: Option<&Path>,
+        root: &Path,
+        state: Option<&Path>,
+    ) -> Pinning {
+        let named = flags.lock.as_ref().map(|lock| self.cwd.join(lock));
+        let (lock, is_locked) = Pinning::lock(named.or_else(|| file.lock.as_ref().map(|lock| root.join(lock))), config);
+        let keys = file.keys_file.as_ref().map(|keys| root.join(keys));
+        Pinning {
+            lock,
+            is_locked,
+            require: file.require_signatures,
+            keys: keys.or_else(|| state.map(|state| state.join("trusted-keys.json"))),
+            config: config.map(Path::to_owned),
+        }
     }
 
     /// Where the system's users keep such things: what `variable` says, or below their home.
