@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 /// A lane as every tool has it.
 fn new_lane() -> Lane {
     Lane::new(LaneSettings {
-        depth: DEPTH,
+        depth: Arc::new(DEPTH.into()),
+        places: DEPTH,
         workers: 1,
         codel: Some(CodelPolicy { target: defaults::CODEL_TARGET, interval: defaults::CODEL_INTERVAL }),
         bulkhead: Arc::new(Bulkhead::new(defaults::MAX_INFLIGHT)),

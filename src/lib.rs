@@ -32,6 +32,7 @@
 //! - [`failpoint`]: where fault drills make the server fail on purpose. [`drill`]: those drills, which know the server
 //!   from outside only.
 //! - [`audit`]: the supervision log read back, checked and drawn. Knows the log's contract and nothing else of ours.
+//! - [`tuning`]: the context engine, which moves the tools' knobs a little. Knows nothing of ours.
 //! - [`telemetry`]: the log, and spans for a collector.
 //! - [`runtime`]: builds all this and takes it down. [`server`]: serves one connection. [`cli`]: the commands.
 //!
@@ -61,4 +62,5 @@ pub mod runtime;
 pub mod server;
 pub mod telemetry;
 pub mod trail;
+pub mod tuning;
 pub mod wasi;

@@ -37,8 +37,8 @@ impl Admitter {
         runtime.block_on(catalogue.load_all());
         let log =
             SupervisionLog::start(None, config.log_rotation, "bench".to_owned()).expect("a thread can be started");
-        let table = ToolTable::new(catalogue, &Arc::default(), &config.supervision, &config.performance, &log);
-        let context = Context::new(config.frame_defaults.clone(), config.context_engine);
+        let table = ToolTable::new(catalogue, &Arc::default(), &config.supervision, &config.performance, false, &log);
+        let context = Context::new(config.frame_defaults.clone(), None);
         let policy = Arc::new(config.policy.clone());
         let keyed = Keyed::new(None, config.keyed);
         let trail = Trail::new(None, AuditPolicy { mode: AuditMode::Off, ..config.audit }, String::new());

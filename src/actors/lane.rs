@@ -33,8 +33,10 @@ use crate::config::CodelPolicy;
 /// What a lane is for.
 #[derive(Debug, Clone)]
 pub struct LaneSettings {
-    /// Calls that may wait.
-    pub depth: usize,
+    /// Calls that may wait, at the moment.
+    pub depth: Arc<AtomicUsize>,
+    /// Calls that may ever wait: there is room for them.
+    pub places: usize,
     /// Workers that take them.
     pub workers: usize,
     /// When those that wait are too many for their own good; `None` for never.
@@ -126,7 +128,7 @@ impl Lane {
     /// An empty lane.
     pub fn new(settings: LaneSettings) -> Self {
         const FIRST_GUESS: Duration = Duration::from_micros(100);
-        let (sender, receiver) = bounded(settings.depth);
+        let (sender, receiver) = bounded(settings.places);
         Self {
             settings,
             sender,
@@ -331,7 +333,8 @@ impl Lane {
 
     /// Takes a place for a call that is about to be sent.
     fn reserve(&self) -> bool {
-        let more = |own: usize| (own < self.settings.depth && self.settings.bulkhead.admits(own)).then_some(own + 1);
+        let depth = self.settings.depth.load(Ordering::Relaxed);
+        let more = |own: usize| (own < depth && self.settings.bulkhead.admits(own)).then_some(own + 1);
         let reserved = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
         if reserved {
             self.settings.bulkhead.came();

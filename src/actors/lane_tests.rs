@@ -1,7 +1,7 @@
 //! What holds of a lane, with one worker and one sender and with several.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::bulkhead::Bulkhead;
@@ -12,7 +12,8 @@ use crate::config::CodelPolicy;
 
 fn settings(depth: usize, cancellations: Arc<AtomicU64>) -> LaneSettings {
     let codel = Some(CodelPolicy { target: Duration::from_secs(600), interval: Duration::from_secs(600) });
-    LaneSettings { depth, workers: 1, codel, bulkhead: Arc::new(Bulkhead::new(1000)), cancellations }
+    let bulkhead = Arc::new(Bulkhead::new(1000));
+    LaneSettings { depth: Arc::new(AtomicUsize::new(depth)), places: depth, workers: 1, codel, bulkhead, cancellations }
 }
 
 fn lane_of(depth: usize, cancellations: Arc<AtomicU64>) -> Lane {
@@ -34,6 +35,20 @@ fn a_full_lane_gives_the_call_back_at_once() {
     let (calls, _answers): (Vec<_>, Vec<_>) = (0..3).map(|_| call()).unzip();
     let sent: Vec<_> = calls.into_iter().map(|call| lane.try_send(call)).collect();
     assert!(matches!(sent.as_slice(), [Ok(None), Ok(None), Err(SendError::Full(_))]));
+    assert_eq!(lane.depth(), 2);
+}
+
+#[test]
+fn a_lane_takes_as_many_calls_as_it_may_at_the_moment() {
+    let depth = Arc::new(AtomicUsize::new(1));
+    let lane = Lane::new(LaneSettings { depth: Arc::clone(&depth), places: 3, ..settings(1, Arc::default()) });
+    let fits = || lane.try_send(call().0).is_ok();
+    assert!(fits() && !fits());
+    depth.store(3, Ordering::Relaxed);
+    assert!(fits() && fits() && !fits());
+    depth.store(1, Ordering::Relaxed);
+    drop(next(&lane));
+    assert!(!fits(), "two still wait");
     assert_eq!(lane.depth(), 2);
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | [`root_supervisor`] | restarts the three below; gives up after 3 deaths in 30 s | few messages, own | nobody | the process ends with 70 |
 //! | [`event_bus`] | fans events out | one message for all that waits | nobody | restarted; events wait for its successor, or are shed by class |
-//! | [`context`] | writes the ContextFrame defaults | few messages | nobody | restarted; the last snapshot stands |
+//! | [`context`] | writes the ContextFrame defaults; ends the context engine's windows | few messages | nobody | restarted; the last snapshot stands |
 //! | [`tools_supervisor`] | one supervisor per tool that was called | few messages | nobody | restarted; threads serve on |
 //! | [`tool_supervisor`] | restarts workers, with backoff and quarantine | few messages per worker | nobody | restarted; threads are taken over |
 //! | [`tool_worker`] | watches the deadline of one thread | one timer message at a time | nobody | restarted; the thread is taken over |
@@ -26,10 +26,12 @@ pub mod event_bus;
 pub mod fair_queue;
 pub mod gate;
 pub mod gatekeeper;
+pub mod knobs;
 pub mod lane;
 #[cfg(test)]
 mod lane_tests;
 pub mod message;
+pub mod meter;
 pub mod output_gauge;
 pub mod reply;
 pub mod restart;
@@ -46,6 +48,8 @@ pub mod tool_supervisor;
 pub mod tool_table;
 pub mod tool_worker;
 pub mod tools_supervisor;
+pub mod tuning;
+pub mod tuning_thread;
 pub mod unsent;
 pub mod warm_stores;
 pub mod watermark;

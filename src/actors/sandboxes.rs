@@ -139,7 +139,8 @@ impl Sandboxes {
         if !WarmStores::keeps(&self.tool) {
             self.stores.drop_all();
         } else {
-            self.stores.drop_worn(Instant::now(), &self.tool.loaded.manifest.reuse);
+            let tool = &self.tool;
+            self.stores.drop_worn(Instant::now(), tool.knobs.reuse_calls(), &tool.loaded.manifest.reuse);
         }
         if !returned {
             self.renew_executor()?;

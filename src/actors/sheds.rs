@@ -39,6 +39,12 @@ impl Sheds {
         }
     }
 
+    /// Those that more room or more speed would have spared.
+    pub fn for_want_of_room(&self) -> u64 {
+        let is_one = |reason: &str| [Refusal::QueueFull, Refusal::Codel].iter().any(|known| known.as_str() == reason);
+        self.counts().filter(|(reason, _)| is_one(reason)).map(|(_, count)| count).sum()
+    }
+
     /// Every reason with its count.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         REASONS.iter().copied().zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed)))

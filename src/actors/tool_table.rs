@@ -16,8 +16,10 @@ use super::alarm_clock::AlarmClock;
 use super::bulkhead::Bulkhead;
 use super::gate::{Shut, Verdict};
 use super::gatekeeper::{Gatekeeper, LetIn};
+use super::knobs::Knobs;
 use super::lane::{Lane, LaneSettings, SendError};
 use super::message::{Call, CallOutcome, ExitReason, Refusal, WorkerMsg};
+use super::meter::{Measured, Meter};
 use super::sheds::Sheds;
 use super::supervision_log::SupervisionLog;
 use super::tenant_accounts::{TenantAccounts, UsedUp};
@@ -73,6 +75,10 @@ pub struct ToolEntry {
     pub lane: LazyLock<Lane, MakeLane>,
     /// Places for calls that wait for the module to be compiled: as many as the lane has.
     pub waiting_room: Semaphore,
+    /// What of it can be moved while it serves.
+    pub knobs: Knobs,
+    /// Where the context engine is told of its calls, if that is on.
+    pub meter: Option<Box<Meter>>,
     /// One slot per worker.
     pub slots: Vec<WorkerSlot>,
     /// Who may call it, and what it may reach.
@@ -119,12 +125,13 @@ pub struct ThreadExit {
 }
 
 impl ToolTable {
-    /// The table of a loaded catalogue, under these rules.
+    /// The table of a loaded catalogue, under these rules; `tuned` says whether the context engine is on.
     pub fn new(
         catalogue: Catalogue,
         rules: &Arc<Rules>,
         policy: &SupervisionPolicy,
         performance: &Performance,
+        tuned: bool,
         log: &SupervisionLog,
     ) -> Self {
         let mut table = Self {
@@ -144,14 +151,17 @@ impl ToolTable {
                 table.aliases.insert(loaded.manifest.name.clone(), published.clone());
             }
             let gate = Gatekeeper::new(tool_path(&published), policy.breaker.clone(), log.clone());
+            let knobs = Knobs::of(&loaded.manifest);
             let lane = LaneSettings {
-                depth: loaded.manifest.queue_depth,
+                depth: Arc::clone(&knobs.lane_depth),
+                places: if tuned { Knobs::most_depth(&loaded.manifest) } else { loaded.manifest.queue_depth },
                 workers: loaded.manifest.workers,
                 codel: performance.codel,
                 bulkhead: Arc::clone(&bulkhead),
                 cancellations: Arc::clone(&table.cancellations),
             };
-            let entry = ToolEntry::new(loaded, rules, gate, lane, &table.alarm_clock);
+            let meter = tuned.then(Box::default);
+            let entry = ToolEntry::new(loaded, rules, gate, lane, (knobs, meter), &table.alarm_clock);
             table.tools.insert(published, Arc::new(entry));
         }
         table
@@ -254,6 +264,7 @@ impl ToolEntry {
         rules: &Arc<Rules>,
         gate: Gatekeeper,
         lane: LaneSettings,
+        (knobs, meter): (Knobs, Option<Box<Meter>>),
         alarm_clock: &Arc<AlarmClock>,
     ) -> Self {
         Self {
@@ -262,6 +273,8 @@ impl ToolEntry {
             rights: Rights::new(rules, &loaded.manifest),
             lane: LazyLock::new(Box::new(move || Lane::new(lane))),
             waiting_room: Semaphore::new(loaded.manifest.queue_depth),
+            knobs,
+            meter,
             slots: (0..loaded.manifest.workers).map(|_| WorkerSlot::default()).collect(),
             limits: Arc::new(loaded.manifest.limits.clone()),
             zombies: Zombies::default(),
@@ -333,6 +346,13 @@ impl ToolEntry {
     pub fn call_ended(&self, let_in: LetIn, verdict: Verdict) {
         if self.gate.ended(let_in, verdict) {
             self.refuse_waiting(Refusal::BreakerOpen);
+        }
+    }
+
+    /// Tells the context engine what became of a call, if it wants to know.
+    pub fn measure(&self, call: Measured, now: Instant, verdict: Verdict) {
+        if let Some(meter) = &self.meter {
+            meter.ended(call, now, verdict);
         }
     }
 

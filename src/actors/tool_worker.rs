@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+use super::gate::Verdict;
 use super::message::{CallOutcome, ExitReason, ToolSupervisorMsg, WorkerMsg};
 use super::shared::Shared;
 use super::supervision_log::Record;
@@ -110,7 +111,8 @@ fn watch(myself: &ActorRef<WorkerMsg>, state: &WorkerArgs) {
         if overdue.cancelled {
             overdue.reply.stay_silent();
         } else {
-            overdue.reply.answer(CallOutcome::Faulted(overdue.deadline.fault()));
+            state.tool.measure(overdue.call, Instant::now(), Verdict::Faulted);
+            overdue.reply.answer(CallOutcome::Faulted(overdue.call.deadline.fault()));
         }
         state.shared.worker_ended();
         myself.stop(None);

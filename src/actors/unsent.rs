@@ -3,25 +3,21 @@
 //! Sending costs a system call and wakes the client, which is more than a fast guest's work. So a worker that has more
 //! calls waiting, and whose calls are short, sends several answers at once. None waits for long: all are sent when the
 //! lane is empty, when the next call turns out not to be short ([`InHand`](super::worker_thread::InHand)), and when
-//! there are sixteen of them.
+//! there are as many as the tool's `batchSize` says.
 
 use std::sync::Arc;
 
 use super::reply::Caller;
-
-/// Answers sent together. At 10 µs a call the first waits for 150 µs; the sixteenth part of a system call and a wake-up
-/// is little beside a call.
-const MOST: usize = 16;
 
 /// See the module documentation. What is left when it is dropped is sent.
 #[derive(Default)]
 pub struct Unsent(Vec<Arc<dyn Caller>>);
 
 impl Unsent {
-    /// One more answer, given to this caller.
-    pub fn add(&mut self, caller: Option<Arc<dyn Caller>>) {
+    /// One more answer, given to this caller; at most so many are kept back.
+    pub fn add(&mut self, caller: Option<Arc<dyn Caller>>, most: usize) {
         self.0.extend(caller);
-        if self.0.len() >= MOST {
+        if self.0.len() >= most {
             self.send();
         }
     }
@@ -48,6 +44,8 @@ mod tests {
     use super::*;
     use crate::actors::message::CallOutcome;
 
+    const MOST: usize = 16;
+
     #[derive(Default)]
     struct Counted(AtomicUsize);
 
@@ -68,16 +66,16 @@ mod tests {
         let caller = Arc::<Counted>::default();
         let sent = || caller.0.load(Ordering::SeqCst);
         let mut unsent = Unsent::default();
-        (1..MOST).for_each(|_| unsent.add(Some(caller.clone())));
+        (1..MOST).for_each(|_| unsent.add(Some(caller.clone()), MOST));
         assert_eq!(sent(), 0);
-        unsent.add(Some(caller.clone()));
+        unsent.add(Some(caller.clone()), MOST);
         assert_eq!(sent(), MOST);
-        unsent.add(Some(caller.clone()));
-        unsent.add(None);
+        unsent.add(Some(caller.clone()), MOST);
+        unsent.add(None, MOST);
         unsent.send();
         unsent.send();
         assert_eq!(sent(), MOST + 1);
-        unsent.add(Some(caller.clone()));
+        unsent.add(Some(caller.clone()), MOST);
         drop(unsent);
         assert_eq!(sent(), MOST + 2);
     }

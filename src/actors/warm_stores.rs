@@ -88,9 +88,9 @@ impl WarmStores {
         self.stores.len() < before
     }
 
-    /// Drops every Store that has served its time.
-    pub fn drop_worn(&mut self, now: Instant, reuse: &Reuse) {
-        self.stores.retain(|(_, instance)| !instance.is_worn(now, reuse));
+    /// Drops every Store that has served its time, or `calls` calls.
+    pub fn drop_worn(&mut self, now: Instant, calls: u64, reuse: &Reuse) {
+        self.stores.retain(|(_, instance)| !instance.is_worn(now, calls, reuse));
     }
 
     /// Drops every Store.

@@ -18,6 +18,7 @@ use super::gate::Verdict;
 use super::gatekeeper::LetIn;
 use super::lane::Received;
 use super::message::{Call, CallOutcome, Deadline, ExitReason, Refusal, WorkerMsg};
+use super::meter::Measured;
 use super::reply::Reply;
 use super::sandboxes::{Ended, Sandboxes};
 use super::shared::Shared;
@@ -47,7 +48,7 @@ pub struct InHand {
 }
 
 struct Held {
-    deadline: Deadline,
+    call: Measured,
     cancel: CancellationToken,
     /// When the actor first saw that it was cancelled.
     cancelled: Option<Instant>,
@@ -56,8 +57,8 @@ struct Held {
 
 /// A call whose thread did not come back in time.
 pub struct Overdue {
-    /// Its deadline.
-    pub deadline: Deadline,
+    /// Its deadline, and what else is measured of it.
+    pub call: Measured,
     /// Nobody waits for it.
     pub cancelled: bool,
     /// The way back.
@@ -72,13 +73,13 @@ impl InHand {
         if held.cancel.is_cancelled() {
             held.cancelled.get_or_insert(now);
         }
-        let since = held.cancelled.map_or(held.deadline.at, |cancelled| cancelled.min(held.deadline.at));
+        let since = held.cancelled.map_or(held.call.deadline.at, |cancelled| cancelled.min(held.call.deadline.at));
         if now <= since + grace {
             return None;
         }
         self.abandoned.store(true, Ordering::SeqCst);
-        let Held { deadline, cancelled, reply, .. } = call.take()?;
-        Some(Overdue { deadline, cancelled: cancelled.is_some(), reply })
+        let Held { call, cancelled, reply, .. } = call.take()?;
+        Some(Overdue { call, cancelled: cancelled.is_some(), reply })
     }
 
     /// Called by the actor's timer: whether there is something to watch. When not, the thread will ask again.
@@ -96,8 +97,8 @@ impl InHand {
     }
 
     /// Puts a call in hand; returns whether nobody watches yet.
-    fn hold(&self, deadline: Deadline, cancel: CancellationToken, reply: Reply) -> bool {
-        *self.call.lock() = Some(Held { deadline, cancel, cancelled: None, reply });
+    fn hold(&self, call: Measured, cancel: CancellationToken, reply: Reply) -> bool {
+        *self.call.lock() = Some(Held { call, cancel, cancelled: None, reply });
         !self.watched.swap(true, Ordering::SeqCst)
     }
 
@@ -106,8 +107,8 @@ impl InHand {
         self.unsent.lock().send();
     }
 
-    fn release(&self) -> Option<Reply> {
-        self.call.lock().take().map(|held| held.reply)
+    fn release(&self) -> Option<Held> {
+        self.call.lock().take()
     }
 
     fn is_abandoned(&self) -> bool {
@@ -161,7 +162,10 @@ impl WorkerThread {
             return;
         }
         // Dropping the reply answers the call in hand with "lost".
-        let answered = u64::from(self.in_hand.release().is_some());
+        let lost = self.in_hand.release();
+        lost.iter().for_each(|held| self.tool.measure(held.call, Instant::now(), Verdict::Faulted));
+        let answered = u64::from(lost.is_some());
+        drop(lost);
         *self.slot().exit.lock() = Some(ThreadExit { reason: reason.clone(), answered, was_ready: self.was_ready });
         *self.slot().thread.lock() = None;
         self.tell(WorkerMsg::Exited(reason));
@@ -215,7 +219,13 @@ impl WorkerThread {
     /// # Errors
     /// Why this worker cannot go on after it.
     fn serve(&mut self, call: Call) -> Result<(), ExitReason> {
+        let mut measured = Measured { deadline: call.deadline, taken: None, tunable: call.request.frame.is_tunable() };
         if call.is_cancelled() {
+            let now = Instant::now();
+            if now >= call.deadline.at {
+                // It was answered without us, for having waited too long.
+                self.tool.measure(measured, now, Verdict::Faulted);
+            }
             call.reply.stay_silent();
             return Ok(());
         }
@@ -229,6 +239,7 @@ impl WorkerThread {
         }
         let began = Instant::now();
         if began >= call.deadline.at {
+            self.tool.measure(measured, began, Verdict::Faulted);
             self.answer_soon(call.reply, CallOutcome::Faulted(call.deadline.fault()));
             return Ok(());
         }
@@ -238,7 +249,8 @@ impl WorkerThread {
             let incarnation = self.slot().incarnation.load(Ordering::SeqCst);
             story.note(Step::Taken { worker: self.tool.worker_path(self.index).to_string(), incarnation });
         }
-        if self.in_hand.hold(deadline, cancel.clone(), reply) && points::UNWATCHED.hit().is_ok() {
+        measured.taken = Some(began);
+        if self.in_hand.hold(measured, cancel.clone(), reply) && points::UNWATCHED.hit().is_ok() {
             self.tell(WorkerMsg::Busy);
         }
         // With the call in hand: whatever happens now, it is answered.
@@ -256,11 +268,14 @@ impl WorkerThread {
         }
         let _ = points::GUEST_LEAVE.hit_for(&self.tool.published);
         let (returned, cancelled) = (matches!(ended, Ended::Returned(_)), matches!(ended, Ended::Cancelled));
-        let fault = self.answer(ended, let_in, deadline);
+        let (fault, verdict) = self.answer(ended, let_in, deadline);
+        let now = Instant::now();
+        let took = now.saturating_duration_since(began);
         if self.shared.bus.wants(Class::Low) {
-            self.announce(cancelled, fault.as_ref(), began.elapsed(), &frame, story.as_deref());
+            self.announce(cancelled, fault.as_ref(), took, &frame, story.as_deref());
         }
-        self.tool.lane.note_service(began.elapsed());
+        self.tool.lane.note_service(took);
+        self.tool.measure(measured, now, verdict);
         let rebuilt = self.sandboxes.recover(&key, returned, || self.in_hand.send_unsent());
         if let Some(fault) = fault.filter(|fault| !fault.code.is_the_tools_word()) {
             self.report(&fault, rebuilt.as_ref().ok().copied().flatten(), &frame);
@@ -268,8 +283,9 @@ impl WorkerThread {
         rebuilt.map(drop)
     }
 
-    /// Answers the call in hand, unless its actor has done so; returns the fault that was met, if any.
-    fn answer(&mut self, ended: Ended, let_in: LetIn, deadline: Deadline) -> Option<Fault> {
+    /// Answers the call in hand, unless its actor has done so; returns the fault that was met, if any, and what it says
+    /// about the tool.
+    fn answer(&mut self, ended: Ended, let_in: LetIn, deadline: Deadline) -> (Option<Fault>, Verdict) {
         let ended = match ended {
             Ended::Returned(result) => Some(result),
             Ended::DeadlinePassed => Some(Err(deadline.fault())),
@@ -287,19 +303,19 @@ impl WorkerThread {
             (Some(_), _) => Verdict::Good,
         };
         self.tool.call_ended(let_in, verdict);
-        if let Some(reply) = self.in_hand.release() {
+        if let Some(Held { reply, .. }) = self.in_hand.release() {
             match ended {
                 Some(Ok(output)) => self.answer_soon(reply, CallOutcome::Finished(output)),
                 Some(Err(fault)) => self.answer_soon(reply, CallOutcome::Faulted(fault)),
                 None => reply.stay_silent(),
             }
         }
-        fault
+        (fault, verdict)
     }
 
     /// Answers; the answer is sent when the next call is looked for.
     fn answer_soon(&self, reply: Reply, outcome: CallOutcome) {
-        self.in_hand.unsent.lock().add(reply.answer_unsent(outcome));
+        self.in_hand.unsent.lock().add(reply.answer_unsent(outcome), self.tool.knobs.batch_size());
     }
 
     /// Says on the bus how a call ended, unless it met a fault that [`WorkerThread::report`] tells of. If the call is

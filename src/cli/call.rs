@@ -36,8 +36,10 @@ pub struct CallArgs {
 }
 
 /// Runs the call.
-pub fn run(config: &Config, args: &CallArgs) -> Exit {
-    run_on_control_plane(call(config, args))
+pub fn run(mut config: Config, args: &CallArgs) -> Exit {
+    // One call tells nothing about a tool, and must not keep a server from tuning it.
+    config.tuning.enabled = false;
+    run_on_control_plane(call(&config, args))
 }
 
 async fn call(config: &Config, args: &CallArgs) -> Exit {

@@ -3,6 +3,7 @@
 mod audit;
 mod call;
 mod compile;
+mod context;
 mod demo;
 mod drill;
 mod drilled;
@@ -169,6 +170,8 @@ enum Command {
     Sign(sign::SignArgs),
     /// Say whose signatures count.
     Trust(trust::TrustArgs),
+    /// Show what the context engine did to the tools' knobs, set them, or undo it.
+    Context(context::ContextArgs),
     /// Check a supervision log, or show what happened as a timeline.
     Log(log::LogArgs),
     /// Show a whole session: list, write, read, a denied escape, a crash and its repair, 10 s of 10,000 reads a second.
@@ -220,7 +223,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     match cli.command {
         None => serve::run(&config, None),
         Some(Command::Drilled(args)) => serve::run_drilled(&config, &args),
-        Some(Command::Call(args)) => call::run(&config, &args),
+        Some(Command::Call(args)) => call::run(config, &args),
         Some(Command::Tools(args)) => tools::run(&config, &args),
         Some(Command::Validate(args)) => validate::run(&config, &args),
         Some(Command::Policy(args)) => policy::run(&config, &args),
@@ -231,6 +234,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Lock(args)) => lock::run(&config, &args),
         Some(Command::Trust(args)) => trust::run(&config, &args),
         Some(Command::Sign(args)) => sign::run(&args),
+        Some(Command::Context(args)) => context::run(&config, &args),
         Some(Command::Drill(args)) => drill::run(&config, config_file.as_deref(), args),
         Some(Command::Demo) => demo::run(),
         Some(Command::Compile) => compile::run(),

@@ -13,12 +13,14 @@ use super::pinning::RequireSignatures;
 use super::redaction::Redaction;
 use super::settings::{AuditMode, Fsync};
 use super::supervision::SupervisionPolicy;
+use super::tuning;
 use crate::fields::{Fields, Mistake};
+use crate::tuning::settings::TuningSettings;
 
 /// What a config file says; everything is optional.
 #[derive(Debug, Default)]
 pub struct ConfigFile {
-    pub context_engine: Option<bool>,
+    pub tuning: TuningSettings,
     pub allow: Option<Vec<AllowedDir>>,
     pub policies: Option<Map<String, Value>>,
     pub default_role: Option<String>,
@@ -108,9 +110,7 @@ impl ConfigFile {
             observability.refuse_unknown();
         });
         fields.nested("context_engine", |engine| {
-            file.context_engine = engine.boolean("enabled");
-            engine.number("changeCapPctPerDay", 0.0..=100.0);
-            engine.number("minConfidence", 0.0..=1.0);
+            file.tuning = tuning::read(engine);
             engine.refuse_unknown();
         });
         fields.nested("performance", |performance| {

@@ -15,6 +15,7 @@ pub mod redaction;
 mod resolve;
 mod settings;
 mod supervision;
+mod tuning;
 
 pub use access::{Access, PolicySource};
 pub use pinning::{Pinning, RequireSignatures};

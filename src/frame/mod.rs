@@ -44,6 +44,11 @@ pub struct ContextFrame {
 }
 
 impl ContextFrame {
+    /// Whether what becomes of the call may move the tool's knobs.
+    pub fn is_tunable(&self) -> bool {
+        self.risk_level == 0 && self.allow_autotune
+    }
+
     /// The whole frame, key by key.
     pub fn values(&self) -> Map<String, Value> {
         serde_json::from_str(&self.json).expect("a frame is a JSON object")

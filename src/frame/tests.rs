@@ -77,3 +77,11 @@ fn each_call_without_a_trace_id_gets_its_own() {
     let frame = || FrameDefaults::built_in().frame(None).unwrap();
     assert_ne!(frame().reason_trace_id, frame().reason_trace_id);
 }
+
+#[test]
+fn a_call_moves_knobs_unless_it_is_risky_or_says_no() {
+    let tunable = |given: serde_json::Value| FrameDefaults::built_in().frame(Some(&given)).unwrap().is_tunable();
+    assert!(tunable(json!({})) && tunable(json!({"flags": {"allow_autotune": true}})));
+    assert!(!tunable(json!({"flags": {"allow_autotune": false}})));
+    assert!(!tunable(json!({"risk_level": 1})));
+}

@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::{self, Waiting};
 use super::connection::Connection;
-use super::handler::GRACE;
 use super::once;
 use super::session::{self, Session};
 use super::text_answer::{self, TextAnswer};
@@ -145,7 +144,7 @@ impl Request {
 impl DirectCall {
     /// When the connection answers it, if nobody else has.
     pub fn latest(&self) -> Instant {
-        self.deadline.at + GRACE
+        self.deadline.at + self.tool.knobs.deadline_slack()
     }
 
     /// The client wants nothing more of it.

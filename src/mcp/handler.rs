@@ -5,7 +5,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rmcp::model::*;
 use rmcp::service::RequestContext;
@@ -29,10 +28,6 @@ use crate::wasi::store::Progress;
 
 /// Progress reports on their way to the client; more are dropped, never waited for.
 const PROGRESS_QUEUE: usize = 16;
-
-/// How long past its deadline a call is left to its worker, which is to say what became of it. One that still waits in
-/// its lane then, behind a long call or for a worker that is not there, is answered here.
-pub const GRACE: Duration = Duration::from_millis(50);
 
 /// The handler of one connection.
 #[derive(Clone)]
@@ -100,7 +95,7 @@ impl ToolHandler {
         match admission::admit(&self.shared, tool, asked).await {
             Ok(Admitted { answer, deadline }) => {
                 witness.admitted();
-                let latest = (deadline.at + GRACE).into();
+                let latest = (deadline.at + tool.knobs.deadline_slack()).into();
                 let outcome = match reports {
                     None => timeout_at(latest, wait(answer)).await,
                     // Rare and large: in a box of its own it does not weigh on every call.

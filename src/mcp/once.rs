@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission;
 use super::direct::CallResult;
-use super::handler::GRACE;
 use super::{error, tools};
 use crate::actors::message::{CallOutcome, Refusal};
 use crate::actors::shared::Shared;
@@ -103,7 +102,7 @@ pub async fn once(
     cancel: &CancellationToken,
     call: impl Future<Output = Made>,
 ) -> CallResult {
-    let patience = admission::due(tool, frame).allowed + GRACE;
+    let patience = admission::due(tool, frame).allowed + tool.knobs.deadline_slack();
     let begun = tokio::select! {
         biased;
         // Nobody waits for this answer; it is not written.

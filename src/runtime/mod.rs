@@ -16,6 +16,7 @@ use crate::actors::root_supervisor::RootSupervisor;
 use crate::actors::shared::{Keepers, Shared};
 use crate::actors::supervision_log::{Record, Server, SupervisionLog};
 use crate::actors::tool_table::{ToolEntry, ToolTable};
+use crate::actors::tuning::Tuning;
 use crate::config::Config;
 use crate::journal::{self, Journal};
 use crate::keyed::Keyed;
@@ -101,16 +102,20 @@ impl Runtime {
         let journal = open_journal(config, boot.clone(), log.bus());
         let server = Server {
             version: env!("CARGO_PKG_VERSION"),
-            context_engine: config.context_engine,
+            context_engine: config.tuning.enabled,
             tools: catalogue.tools.iter().map(|tool| tool.manifest.published_name()).collect(),
             refused: refused.iter().map(|refused| refused.source.display().to_string()).collect(),
         };
         log.record(Record { server: Some(server), ..Record::new("boot", "root".into()) });
+        // Without a folder there is nobody to tell.
+        let tuned = config.tuning.enabled && config.state.is_some();
+        let table = ToolTable::new(catalogue, &rules, &config.supervision, &config.performance, tuned, &log);
+        let tuning = Tuning::new(&config.tuning, config.state.as_deref(), table.iter().cloned().collect(), log.bus());
         let shared = Arc::new(Shared::new(
             loader,
             Arc::new(config.policy.clone()),
-            ToolTable::new(catalogue, &rules, &config.supervision, &config.performance, &log),
-            Context::new(config.frame_defaults.clone(), config.context_engine),
+            table,
+            Context::new(config.frame_defaults.clone(), tuning),
             log,
             Keepers {
                 keyed: Keyed::new(config.state.clone(), config.keyed),

@@ -59,8 +59,8 @@ impl WarmInstance {
     }
 
     /// Whether it has served its time and is to be built anew.
-    pub fn is_worn(&self, now: Instant, reuse: &Reuse) -> bool {
-        self.calls >= reuse.calls
+    pub fn is_worn(&self, now: Instant, calls: u64, reuse: &Reuse) -> bool {
+        self.calls >= calls
             || now.saturating_duration_since(self.built) >= reuse.age
             || self.memory_bytes() > reuse.memory_bytes
     }

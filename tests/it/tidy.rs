@@ -60,6 +60,7 @@ fn imports_flow_one_way() {
         // A client of the server's process, that must not know what is inside.
         ("src/drill", &["crate::mcp", "crate::actors", "crate::wasi", "crate::cli", "crate::runtime", "rmcp"]),
         ("src/audit", &["crate::", "rmcp"]),
+        ("src/tuning", &["crate::", "rmcp"]),
     ] {
         for (path, text) in files(folder, &[".rs"]) {
             for (number, line) in code_lines(&text) {

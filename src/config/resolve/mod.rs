@@ -15,8 +15,10 @@ use super::settings::{
     Shutdown,
 };
 use super::supervision::SupervisionPolicy;
+use super::tuning;
 use crate::events::Class;
 use crate::frame::FrameDefaults;
+use crate::tuning::settings::TuningSettings;
 use crate::wasi::catalogue::ManifestFolder;
 use crate::wasi::sandbox::{Grant, Policy};
 
@@ -72,8 +74,8 @@ pub struct Config {
     pub supervision_log: Option<PathBuf>,
     /// How large it gets.
     pub log_rotation: LogRotation,
-    /// Whether the context engine is on. Recorded; it acts from a later version on.
-    pub context_engine: bool,
+    /// What the context engine may do.
+    pub tuning: TuningSettings,
     /// What a ContextFrame says when the client does not.
     pub frame_defaults: FrameDefaults,
     /// How much is taken on.
@@ -161,7 +163,11 @@ impl Resolver<'_> {
                 max_bytes: file.log_mb.map_or(defaults::LOG_BYTES, |mb| mb << 20),
                 keep: file.log_keep.map_or(defaults::LOG_KEEP, |files| files as u32),
             },
-            context_engine: self.context_engine(flags, &file),
+            tuning: TuningSettings {
+                enabled: self.context_engine(flags, &file),
+                scope: tuning::scope(path.as_deref()),
+                ..file.tuning.clone()
+            },
             performance: self.performance(&file),
             supervision: file.supervision.clone(),
             shutdown: Shutdown {
@@ -342,7 +348,7 @@ impl Resolver<'_> {
             .map(|value| ("--context-engine", value))
             .or_else(|| self.env("CONTEXT_ENGINE").map(|value| ("CONTEXT_ENGINE", value)));
         match said {
-            None => file.context_engine.unwrap_or(false),
+            None => file.tuning.enabled,
             Some((_, value)) if value == "on" => true,
             Some((_, value)) if value == "off" => false,
             Some((source, value)) => {

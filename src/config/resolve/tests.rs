@@ -28,7 +28,7 @@ fn the_seeds_config_is_accepted_as_it_is() {
             "performance":{"maxInflight":2048,"batchSize":64,"queueWatermark":0.75}}"#,
     );
     let config = resolve(root.path(), with_config(), &[]).unwrap();
-    assert!(config.context_engine);
+    assert!(config.tuning.enabled);
     let codel = Some(CodelPolicy { target: defaults::CODEL_TARGET, interval: defaults::CODEL_INTERVAL });
     let coalesce = defaults::COALESCE;
     let performance = Performance { max_inflight: 2048, batch_size: 64, queue_watermark: 0.75, codel, coalesce };
@@ -53,7 +53,7 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     assert!(!writable(with_config(), &[("FS_ALLOWLIST", "data")]));
     let flag = Flags { allow: vec!["data:rw".to_owned()], ..with_config() };
     assert!(writable(flag, &[("FS_ALLOWLIST", "data")]));
-    assert!(!resolve(root.path(), with_config(), &[("CONTEXT_ENGINE", "off")]).unwrap().context_engine);
+    assert!(!resolve(root.path(), with_config(), &[("CONTEXT_ENGINE", "off")]).unwrap().tuning.enabled);
 }
 
 #[test]
