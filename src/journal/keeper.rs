@@ -60,7 +60,9 @@ impl Journal {
 
     /// Waits, at most `patience`, until everything is written. The subscription must have been ended.
     pub fn finish(self, patience: Duration) {
-        let _ = self.ended.recv_timeout(patience);
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("the server ends before all events were written; the newest are missing in the journal");
+        }
     }
 }
 

@@ -30,6 +30,9 @@ use crate::wasi::engine::Engine;
 use crate::wasi::loader::Loader;
 pub use pinned::{catalogue, pins, pins_but_the_lock, rewritable};
 
+/// How long what outlives the server may take to be written once nothing more comes.
+const WRITE: Duration = Duration::from_secs(5);
+
 /// How long the actors may take to stop once their workers are gone.
 const STOP: Duration = Duration::from_millis(500);
 
@@ -148,7 +151,7 @@ impl Runtime {
         self.stop_control_actors().await;
         shared.log.record(Record { count: Some(left as u64), ..Record::new("stopped", "root".into()) });
         shared.log.flush(STOP);
-        shared.trail.flush(STOP);
+        shared.trail.flush(WRITE);
         shared.bus.close();
         let shed = shared.bus.counts().shed;
         if let [low, normal, critical] = shed
@@ -157,7 +160,7 @@ impl Runtime {
             tracing::warn!(low, normal, critical, "events were shed, as too many waited; have fewer classes journaled");
         }
         if let Some(journal) = self.journal {
-            journal.finish(STOP);
+            journal.finish(WRITE);
         }
         left
     }

@@ -79,13 +79,15 @@ impl Trail {
         }
     }
 
-    /// Waits until everything is written, at most `patience`.
+    /// Waits until everything is written, at most `patience`; says so if that was too short.
     pub fn flush(&self, patience: Duration) {
         let Some(Some(keeper)) = self.inner.keeper.get() else { return };
         let (done, is_done) = bounded(0);
-        if keeper.send_timeout(Told::Flush(done), patience).is_ok() {
-            // Nothing is sent; the sender is dropped once everything before it is written.
-            let _ = is_done.recv_timeout(patience);
+        // Nothing is sent back; the sender is dropped once everything before it was to be written.
+        let written = keeper.send_timeout(Told::Flush(done), patience).is_ok()
+            && is_done.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected);
+        if !written {
+            tracing::error!("the server ends before all of the audit trail was written; the newest entries are missing");
         }
     }
 
