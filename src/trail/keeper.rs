@@ -87,7 +87,9 @@ impl Trail {
         let written = keeper.send_timeout(Told::Flush(done), patience).is_ok()
             && is_done.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected);
         if !written {
-            tracing::error!("the server ends before all of the audit trail was written; the newest entries are missing");
+            tracing::error!(
+                "the server ends before all of the audit trail was written; the newest entries are missing"
+            );
         }
     }
 
