@@ -23,6 +23,12 @@ pub const CALL_ID_META_KEY: &str = "io.nurones/callId";
 /// The most of an error's text that is kept.
 const SAID_BYTES: usize = 512;
 
+/// The most of a ContextFrame that is kept whole; a client may put anything in it.
+const CONTEXT_BYTES: usize = 8 << 10;
+
+/// The longest arguments that are kept.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// See the module documentation.
 pub struct Witness {
     span: CallSpan,
@@ -111,10 +117,27 @@ fn changes(tool: &ToolEntry, frame: &ContextFrame) -> bool {
     !tool.loaded.definition().read_only || tool.loaded.manifest.permissions.write || tool.rights.denial(frame).is_some()
 }
 
+/// The frame as it was used; of one that is too large, what decides about the call.
+fn context(frame: &ContextFrame) -> Value {
+    let json = frame.json();
+    match json.len() {
+        0..=CONTEXT_BYTES => Value::Object(frame.values()),
+        bytes => json!({
+            "tenant_id": &*frame.tenant_id,
+            "reason_trace_id": &*frame.reason_trace_id,
+            "stage": frame.stage.as_str(),
+            "risk_level": frame.risk_level,
+            "flags": { "read_only": frame.read_only },
+            "omitted_bytes": bytes,
+        }),
+    }
+}
+
 impl Account {
     fn of(trail: &Trail, tool: &ToolEntry, frame: &ContextFrame, arguments: &JsonObject) -> Self {
         let decision = tool.rights.decision(frame);
-        let kept = trail.keeps_arguments();
+        let text = serde_json::to_string(arguments).expect("JSON is serialisable");
+        let kept = trail.keeps_arguments() && text.len() <= KEPT_BYTES;
         let entry = CallEntry {
             call_id: uuid::Uuid::now_v7().to_string(),
             at_ms: chrono::Utc::now().timestamp_millis(),
@@ -125,16 +148,16 @@ impl Account {
             tool: tool.published.clone(),
             tool_version: tool.loaded.manifest.version.to_string(),
             decision: Decision { allowed: decision.allowed, by: decision.words() },
-            arguments: Digest::of(arguments, redact::shape(&Value::Object(arguments.clone()))),
+            arguments: Digest::of_text(&text, redact::shape(&Value::Object(arguments.clone()))),
             kept,
             outcome: String::new(),
             code: None,
             said: None,
             answer: None,
-            context: Value::Object(frame.values()),
+            context: context(frame),
             steps: Default::default(),
         };
-        let kept = kept.then(|| serde_json::to_string(arguments).expect("JSON is serialisable"));
+        let kept = kept.then_some(text);
         Self { trail: trail.clone(), story: Arc::new(Story::begin(entry.call_id.as_str().into())), entry, kept }
     }
 

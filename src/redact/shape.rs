@@ -11,8 +11,11 @@ const DEPTH: usize = 4;
 const MEMBERS: usize = 32;
 const KEY_BYTES: usize = 64;
 
+/// Where a shape ends, however much there is.
+const SHAPE_BYTES: usize = 4096;
+
 /// `{path: string(12), lines: array(3), n: number}`; sizes are bytes of strings and members of lists. What is too deep or
-/// too much is counted.
+/// too much is counted; past 4 KiB there is nothing but `…`.
 pub fn shape(value: &Value) -> String {
     let mut shape = String::new();
     write_shape(value, DEPTH, &mut shape);
@@ -20,6 +23,10 @@ pub fn shape(value: &Value) -> String {
 }
 
 fn write_shape(value: &Value, depth: usize, shape: &mut String) {
+    if shape.len() > SHAPE_BYTES {
+        shape.push('…');
+        return;
+    }
     // Writing to a string cannot fail.
     let _ = match value {
         Value::Null => write!(shape, "null"),
@@ -31,6 +38,10 @@ fn write_shape(value: &Value, depth: usize, shape: &mut String) {
         Value::Object(members) => {
             shape.push('{');
             for (index, (key, member)) in members.iter().take(MEMBERS).enumerate() {
+                if shape.len() > SHAPE_BYTES {
+                    shape.push('…');
+                    break;
+                }
                 let key = first_bytes(key.as_bytes(), KEY_BYTES);
                 let _ = write!(shape, "{}{}: ", if index > 0 { ", " } else { "" }, String::from_utf8_lossy(&key));
                 write_shape(member, depth - 1, shape);
@@ -56,6 +67,11 @@ mod tests {
         assert_eq!(shape(&json!({"x": {"x": {"x": {"x": {"y": 1}}}}})), "{x: {x: {x: {x: object(1)}}}}");
         let many: Value = (0..40).map(|n| (format!("{n:02}"), json!(n))).collect::<serde_json::Map<_, _>>().into();
         assert!(shape(&many).ends_with("31: number, 8 more}"));
+        let wide = |inner: &Value| -> Value {
+            (0..32).map(|n| (format!("{n:064}"), inner.clone())).collect::<serde_json::Map<_, _>>().into()
+        };
+        let much = shape(&wide(&wide(&wide(&json!(1)))));
+        assert!(much.len() < SHAPE_BYTES + 1024 && much.contains('…'), "{}", much.len());
         assert_eq!(shape(&json!({"ann@example.org": 1})), "{[redacted:email]: number}");
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::story::Steps;
+use super::story::{Step, Steps};
 
 /// One entry of the trail.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,22 @@ pub struct CallEntry {
     pub steps: Steps,
 }
 
+impl CallEntry {
+    /// About how many bytes of memory it takes while it waits.
+    pub fn size(&self) -> usize {
+        const FIXED: usize = 4096;
+        const STEP: usize = 128;
+        let lines = self.steps.steps.iter().map(|timed| match &timed.step {
+            Step::Said { line, .. } => STEP + line.len(),
+            _ => STEP,
+        });
+        FIXED
+            + self.arguments.shape.len()
+            + self.answer.as_ref().map_or(0, |answer| answer.shape.len())
+            + lines.sum::<usize>()
+    }
+}
+
 /// What the rules said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
@@ -91,9 +107,13 @@ pub struct Digest {
 impl Digest {
     /// Of a value with this shape.
     pub fn of(value: &impl Serialize, shape: String) -> Self {
-        let text = serde_json::to_vec(value).expect("JSON is serialisable");
+        Self::of_text(&serde_json::to_string(value).expect("JSON is serialisable"), shape)
+    }
+
+    /// Of a value of which the JSON text is there already.
+    pub fn of_text(text: &str, shape: String) -> Self {
         // `sha256:` says to the redactor what the digits are.
-        let hex = Sha256::digest(&text).iter().fold("sha256:".to_owned(), |hex, byte| hex + &format!("{byte:02x}"));
+        let hex = Sha256::digest(text).iter().fold("sha256:".to_owned(), |hex, byte| hex + &format!("{byte:02x}"));
         Self { sha256: hex, bytes: text.len(), shape }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,9 @@ use crate::{private_folder, redact};
 
 /// Entries that may wait; more are counted and lost.
 const MAILBOX: usize = 16_384;
+
+/// Bytes of entries that may wait, about; more are counted and lost.
+const MAILBOX_BYTES: usize = 64 << 20;
 
 /// Entries written together.
 const BATCH: usize = 512;
@@ -37,11 +40,18 @@ struct Inner {
     /// The server's life.
     server: String,
     lost: AtomicU64,
+    /// Bytes of the entries that wait, about.
+    waiting: AtomicUsize,
     keeper: OnceLock<Option<Sender<Told>>>,
 }
 
 enum Told {
-    Call(Box<CallEntry>, Option<String>),
+    Call {
+        entry: Box<CallEntry>,
+        arguments: Option<String>,
+        /// How much it is, about.
+        bytes: usize,
+    },
     /// What came before is to be written; then this is dropped.
     Flush(Sender<()>),
 }
@@ -49,7 +59,16 @@ enum Told {
 impl Trail {
     /// A trail in `folder`, if there is one, of what `policy` wants, for the server whose life is called `server`.
     pub fn new(folder: Option<PathBuf>, policy: AuditPolicy, server: String) -> Self {
-        Self { inner: Arc::new(Inner { folder, policy, server, lost: AtomicU64::new(0), keeper: OnceLock::new() }) }
+        Self {
+            inner: Arc::new(Inner {
+                folder,
+                policy,
+                server,
+                lost: AtomicU64::new(0),
+                waiting: AtomicUsize::new(0),
+                keeper: OnceLock::new(),
+            }),
+        }
     }
 
     /// Whether a call is to be written down: one that `changes` something, or may, or is denied.
@@ -73,8 +92,12 @@ impl Trail {
 
     /// Has an entry written, with the arguments if they are to be kept. Never waits.
     pub fn add(&self, entry: CallEntry, arguments: Option<String>) {
-        let taken = self.keeper().is_some_and(|keeper| keeper.try_send(Told::Call(Box::new(entry), arguments)).is_ok());
-        if !taken {
+        let bytes = entry.size() + arguments.as_ref().map_or(0, String::len);
+        let told = Told::Call { entry: Box::new(entry), arguments, bytes };
+        let waiting = self.inner.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = waiting + bytes <= MAILBOX_BYTES;
+        if !has_room || !self.keeper().is_some_and(|keeper| keeper.try_send(told).is_ok()) {
+            self.inner.waiting.fetch_sub(bytes, Ordering::Relaxed);
             self.inner.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -105,6 +128,7 @@ impl Trail {
                 inner: Arc::downgrade(&self.inner),
                 book: None,
                 unwritten: Vec::new(),
+                unwritten_bytes: 0,
                 failing: false,
             };
             match std::thread::Builder::new().name("audit".to_owned()).spawn(move || keeper.keep(&receiver)) {
@@ -126,6 +150,7 @@ struct Keeper {
     book: Option<Book>,
     /// Entries that could not be written yet.
     unwritten: Vec<(i64, String, Option<String>)>,
+    unwritten_bytes: usize,
     failing: bool,
 }
 
@@ -167,9 +192,10 @@ impl Keeper {
     fn take(&mut self, told: Told, flushes: &mut Vec<Sender<()>>) {
         match told {
             Told::Flush(done) => flushes.push(done),
-            Told::Call(call, arguments) => {
-                let at_ms = call.at_ms;
-                self.unwritten.push((at_ms, text(&Entry::Call(call)), arguments));
+            Told::Call { entry, arguments, bytes } => {
+                let at_ms = entry.at_ms;
+                self.unwritten.push((at_ms, text(&Entry::Call(entry)), arguments));
+                self.unwritten_bytes += bytes;
             }
         }
     }
@@ -193,6 +219,7 @@ impl Keeper {
         };
         book.add(&self.unwritten, now_ms, &inner.policy).map_err(|error| error.to_string())?;
         self.unwritten.clear();
+        inner.waiting.fetch_sub(std::mem::take(&mut self.unwritten_bytes), Ordering::Relaxed);
         if std::mem::take(&mut self.failing) {
             tracing::info!("calls are audited again");
         }

@@ -306,3 +306,35 @@ fn a_trail_that_tools_could_rewrite_is_refused() {
         assert!(refused.stderr.contains("tools may write: they could write it anew"), "{}", refused.stderr);
     }
 }
+
+#[test]
+fn a_call_is_made_again_by_the_tool_that_the_lock_has_and_by_no_other() {
+    let sandbox = project(json!({"calls": "changes", "keepArguments": true}));
+    run(&sandbox, &["lock"]).assert_success();
+    let mut client = nurones(&sandbox).start_session();
+    let echoed = client.call("probe", json!({"verb": "echo", "text": "x"}));
+    end(client);
+    let id = call_id(&echoed);
+    run(&sandbox, &["replay", &id]).assert_success();
+    sandbox.prebuilt_tool("probe", "probe", json!({"permissions": ["read", "write"], "description": "Trust me."}));
+    let withheld = run(&sandbox, &["replay", &id]);
+    assert_ne!(withheld.code(), 0);
+    assert!(withheld.stderr.contains("lock accept probe"), "{}", withheld.stderr);
+}
+
+#[test]
+fn what_a_client_sends_makes_no_entry_larger_than_its_bounds() {
+    let sandbox = project(json!({"calls": "changes", "keepArguments": true}));
+    let mut client = nurones(&sandbox).start_session();
+    let frame = json!({"tenant_id": "acme", "x-own": "y".repeat(100_000)});
+    let many: serde_json::Map<String, Value> = (0..5000).map(|n| (format!("{n:060}"), json!(n))).collect();
+    text(&client.call_framed("probe", json!({"verb": "echo", "text": "x"}), frame));
+    client.call("probe", json!({"verb": "echo", "text": "x", "more": many}));
+    text(&client.call("fs_write", json!({"path": "b.txt", "content": "z".repeat(2 << 20)})));
+    end(client);
+    let entries = entries(&sandbox);
+    assert_eq!(entries.len(), 3);
+    assert!(entries.iter().all(|entry| entry.to_string().len() < 16 << 10));
+    assert_eq!((&entries[2]["context"]["tenant_id"], &entries[0]["kept"]), (&json!("acme"), &json!(false)));
+    assert!(entries[2]["context"]["omitted_bytes"].as_u64().unwrap() > 100_000);
+}
