@@ -95,8 +95,8 @@ impl Trail {
         let bytes = entry.size() + arguments.as_ref().map_or(0, String::len);
         let told = Told::Call { entry: Box::new(entry), arguments, bytes };
         let waiting = self.inner.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let has_room = waiting + bytes <= MAILBOX_BYTES;
-        if !has_room || !self.keeper().is_some_and(|keeper| keeper.try_send(told).is_ok()) {
+        let keeper = self.keeper().filter(|_| waiting + bytes <= MAILBOX_BYTES);
+        if keeper.is_none_or(|keeper| keeper.try_send(told).is_err()) {
             self.inner.waiting.fetch_sub(bytes, Ordering::Relaxed);
             self.inner.lost.fetch_add(1, Ordering::Relaxed);
         }
