@@ -94,6 +94,7 @@ fn kept(config: &Config, call_id: &str) -> Result<(CallEntry, JsonObject), Exit>
 fn apart(config: Config, policy: crate::wasi::sandbox::Policy) -> Config {
     let mut apart = Config { policy, access: Access::default(), supervision_log: None, state: None, ..config };
     apart.audit.mode = AuditMode::Off;
+    apart.journal.journaled = None;
     apart.tuning.enabled = false;
     apart
 }

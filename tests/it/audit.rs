@@ -12,7 +12,7 @@ fn project(audit: Value) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("data/a.txt", "whole");
     sandbox.prebuilt_tool("probe", "probe", json!({"permissions": ["read", "write"]}));
-    let config = json!({"policies": {"fs_allowlist": ["data:rw"]}, "audit": audit});
+    let config = json!({"policies": {"fs_allowlist": ["data:rw"]}, "audit": audit, "events": {"journal": "critical"}});
     sandbox.write(".mcp/config.json", config.to_string());
     sandbox
 }
@@ -233,6 +233,7 @@ fn a_call_is_made_again_in_a_copy_and_nothing_else_is_touched() {
     let path = sandbox.path("data/b.txt");
     assert!(again.assert_success().stdout.contains("finished as then, with the same answer"), "{}", again.stdout);
     assert!(again.stdout.contains(&format!("in the copy, changed {}", path.display())), "{}", again.stdout);
+    assert!(!again.stderr.contains("ERROR"), "{}", again.stderr);
     assert_eq!(sandbox.read_text("data/b.txt"), "second");
     assert_eq!(entries(&sandbox).len(), 2, "a replay leaves no trace");
     let never = run(&sandbox, &["replay", &call_id(&refused)]);
